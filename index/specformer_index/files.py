@@ -1,0 +1,96 @@
+"""Index directories on disk: written whole, named last.
+
+LanceDB does not call fsync, and a half-written newest manifest makes a table unopenable. So an
+index is written into a sibling directory, every file and directory is fsynced, and only then does
+a rename give it its name: a reader sees a whole index or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content as hexadecimal text."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def hash_tree(root: Path, *, leave_out: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return the SHA-256 of every file under `root`, keyed by its relative POSIX path."""
+    return {
+        path.relative_to(root).as_posix(): sha256_of(path)
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name not in leave_out
+    }
+
+
+def sync_tree(root: Path) -> None:
+    """Fsync every file under `root`, then every directory, deepest first."""
+    paths = sorted(root.rglob("*"), key=lambda path: len(path.parts), reverse=True)
+    for path in [p for p in paths if p.is_file()] + [p for p in paths if p.is_dir()] + [root]:
+        _fsync(path)
+
+
+def move_into_place(partial: Path, out: Path, *, replace: bool) -> None:
+    """Rename `partial` to `out`, moving an existing `out` aside first when `replace` is true.
+
+    The old directory is removed only after the new one has the name, and is moved back if the
+    rename fails.
+    """
+    old = out.with_name(f"{out.name}.old-{os.getpid()}")
+    if replace and out.exists():
+        out.rename(old)
+    try:
+        partial.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    _fsync(out.parent)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def set_aside_empty_manifest(index_dir: Path, table: str) -> Path | None:
+    """Move a zero-byte newest manifest out of a LanceDB table, so that its predecessor opens.
+
+    Returns
+    -------
+    Path or None
+        Where the empty manifest now lies; None when nothing had to be done.
+
+    Raises
+    ------
+    OSError
+        The manifest is empty and the directory is not writable.
+    """
+    versions = index_dir / f"{table}.lance" / "_versions"
+    if not versions.is_dir():
+        return None
+    # Names are 2^64-1-version, zero-padded, so that the newest sorts first.
+    manifests = sorted(versions.glob("*.manifest"))
+    if not manifests or manifests[0].stat().st_size > 0:
+        return None
+    if len(manifests) == 1:
+        return None  # nothing to fall back to; opening the table reports the damage
+    aside = index_dir / "set-aside"
+    aside.mkdir(exist_ok=True)
+    target = aside / manifests[0].name
+    manifests[0].rename(target)
+    logger.warning("Set the empty manifest %s aside; using the version before it", target.name)
+    return target
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
