@@ -1,0 +1,276 @@
+"""Opening a file that nobody has vouched for.
+
+Everything that can be wrong with a file before its first cell is read is caught here: it is
+missing, a folder, empty, too large, of a kind that is not an expression matrix, truncated, or
+compressed so well that it would fill the memory. Compressed files are inflated as a stream and
+the stream stops at the cap, so a small file cannot become a large problem.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from specformer_encoder.errors import InputFileError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on what a reader accepts.
+
+    Attributes
+    ----------
+    max_bytes
+        Size of the file on disk.
+    max_inflated_bytes
+        Size of its content once decompressed.
+    max_samples, max_genes
+        Columns and rows of the matrix.
+    """
+
+    max_bytes: int = 2_000_000_000
+    max_inflated_bytes: int = 8_000_000_000
+    max_samples: int = 20_000
+    max_genes: int = 200_000
+
+
+#: Compressions that are read, by the bytes a file starts with.
+_CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+_CODEC_NAMES = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
+
+_TO_TEXT = "Save the expression table as TSV, CSV or Parquet, genes in rows and samples in columns."
+
+#: Files that are recognised and refused by name: first bytes → (what it is, what to do).
+_REFUSED: tuple[tuple[bytes, str, str], ...] = (
+    (
+        b"PK\x03\x04",
+        "an Excel workbook (.xlsx) or another zip archive",
+        "In Excel, save the sheet as 'CSV UTF-8' or tab-delimited text; unpack any other archive.",
+    ),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "an old Excel workbook (.xls)",
+        "In Excel, save the sheet as 'CSV UTF-8' or tab-delimited text.",
+    ),
+    (
+        b"X\n\x00\x00\x00",
+        "R data (.rds)",
+        "In R: write.csv(as.matrix(readRDS(file)), 'table.csv').",
+    ),
+    (b"A\n2\n", "R data (.rds)", "In R: write.csv(as.matrix(readRDS(file)), 'table.csv')."),
+    (b"A\n3\n", "R data (.rds)", "In R: write.csv(as.matrix(readRDS(file)), 'table.csv')."),
+    (b"RDX", "R data (.RData)", "In R: load it and write.csv(as.matrix(x), 'table.csv')."),
+    (b"RDA", "R data (.RData)", "In R: load it and write.csv(as.matrix(x), 'table.csv')."),
+    (b"\x89HDF", "HDF5 (.h5ad, .h5)", _TO_TEXT),
+    (b"ARROW1", "Feather or Arrow IPC", _TO_TEXT),
+    (b"\xfd7zXZ\x00", "xz-compressed", "Decompress it, or compress it with gzip instead."),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it and give the table inside."),
+    (b"%PDF", "a PDF document", _TO_TEXT),
+    (b"\x93NUMPY", "a NumPy array without gene names", _TO_TEXT),
+    (b"\x80\x04\x95", "a Python pickle", "Pickles can run code and are never read. " + _TO_TEXT),
+    (b"BAM\x01", "aligned reads (BAM)", "Count the reads per gene first."),
+    (b"<!DOCTYPE", "a web page", "Download the file itself: this is the page about it."),
+    (b"<html", "a web page", "Download the file itself: this is the page about it."),
+)
+
+_STEM_ENDINGS = (".gz", ".bz2", ".zst", ".tsv", ".csv", ".txt", ".tab", ".parquet", ".pq", ".gct")
+_PARQUET = b"PAR1"
+_TAR_MAGIC = slice(257, 262)
+
+
+def stem(path: Path) -> str:
+    """File name without the endings that say how it is stored."""
+    name = path.name
+    while len(rest := _without_ending(name)) < len(name):
+        name = rest
+    return name
+
+
+def _without_ending(name: str) -> str:
+    for ending in _STEM_ENDINGS:
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def check_file(path: Path, limits: Limits) -> None:
+    """Refuse what is no regular, non-empty file within the size cap.
+
+    Raises
+    ------
+    InputFileError
+        Naming what was found instead.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise InputFileError(
+            f"There is no file {path.name!r} in {str(path.parent)!r}.",
+            "Check the path; a relative path starts at the working folder of the server.",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputFileError(
+            f"{path.name!r} cannot be opened ({error}).", "Check the path and its permissions."
+        ) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise InputFileError(
+            f"{path.name!r} is a folder; an expression file was expected.",
+            "Name one file inside it.",
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise InputFileError(
+            f"{path.name!r} is no regular file (a device, pipe or socket).",
+            "Save the table to a file first.",
+        )
+    if status.st_size == 0:
+        raise InputFileError(
+            f"{path.name!r} is empty (0 bytes).", "Export or download the table again."
+        )
+    if status.st_size > limits.max_bytes:
+        raise InputFileError(
+            f"{path.name!r} has {status.st_size:,} bytes; the limit is {limits.max_bytes:,}.",
+            "Split the matrix by samples, or raise the limit.",
+        )
+
+
+class InflatedStream(io.RawIOBase):
+    """A file's content, decompressed while it is read, never past the cap.
+
+    Parameters
+    ----------
+    path
+        A file that passed `check_file`.
+    limits
+        ``max_inflated_bytes`` is the cap.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__()
+        self._name = path.name
+        self._limit = limits.max_inflated_bytes
+        self._count = 0
+        self._stream: Any = None  # so that close() works when opening fails
+        try:
+            file = pa.OSFile(str(path))
+        except OSError as error:
+            raise InputFileError(
+                f"{path.name!r} cannot be read ({error}).", "Check the file's permissions."
+            ) from None
+        magic = file.read(4)
+        file.seek(0)
+        self.codec = next((c for start, c in _CODECS.items() if magic.startswith(start)), None)
+        self._stream = pa.CompressedInputStream(file, self.codec) if self.codec else file
+
+    def readable(self) -> bool:
+        """Tell the readers that stack on this stream that it can be read."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read up to `size` bytes of content.
+
+        Raises
+        ------
+        InputFileError
+            If the compressed data is damaged or ends early, or the content passes the cap.
+        """
+        room = self._limit - self._count + 1  # one byte past the cap tells "exactly" from "more"
+        wanted = room if size is None or size < 0 else min(size, room)
+        try:
+            block: bytes = self._stream.read(wanted)
+        except OSError as error:
+            name = _CODEC_NAMES.get(self.codec or "", "")
+            if "runcated" in str(error):
+                raise InputFileError(
+                    f"{self._name!r} is truncated: its {name} data ends early.",
+                    "Download or copy it again, and compare its size with the original.",
+                ) from None
+            raise InputFileError(
+                f"{self._name!r} cannot be read: its {name} data is damaged ({error}).",
+                "Download or copy it again.",
+            ) from None
+        self._count += len(block)
+        if self._count > self._limit:
+            raise InputFileError(
+                f"{self._name!r} holds more than {self._limit:,} bytes once decompressed, "
+                "which is the limit.",
+                "Split the matrix by samples, or raise the limit.",
+            )
+        return block
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer; returns the number of bytes."""
+        block = self.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed and self._stream is not None:
+            self._stream.close()
+        super().close()
+
+
+def read_head(path: Path, limits: Limits, size: int) -> tuple[bytes, bool]:
+    """Read the first bytes of a file's content, decompressed.
+
+    Returns
+    -------
+    head
+        At most `size` bytes.
+    complete
+        Whether this is all there is.
+    """
+    blocks: list[bytes] = []
+    length = 0
+    with InflatedStream(path, limits) as stream:
+        while length <= size:
+            block = stream.read(min(1 << 20, size + 1 - length))
+            if not block:
+                break
+            blocks.append(block)
+            length += len(block)
+    return b"".join(blocks)[:size], length <= size
+
+
+def is_parquet(path: Path, head: bytes, limits: Limits) -> bool:
+    """Tell Parquet from text, and refuse by name what is neither.
+
+    Parameters
+    ----------
+    path
+        The file.
+    head
+        The start of its content, decompressed.
+    limits
+        Caps, for the stream.
+
+    Raises
+    ------
+    InputFileError
+        If the content is of a known kind that is no expression table.
+    """
+    if head.startswith(_PARQUET):
+        with InflatedStream(path, limits) as stream:
+            if stream.codec:
+                raise InputFileError(
+                    f"{path.name!r} is a Parquet file inside {_CODEC_NAMES[stream.codec]}.",
+                    "Decompress it: Parquet is compressed within.",
+                )
+        return True
+    if not head:
+        raise InputFileError(
+            f"{path.name!r} holds nothing once decompressed.", "Export or download it again."
+        )
+    known = [(what, remedy) for start, what, remedy in _REFUSED if head.startswith(start)]
+    if head[_TAR_MAGIC] == b"ustar":
+        known.append(("a tar archive", "Unpack it and give the table inside."))
+    if known:
+        what, remedy = known[0]
+        raise InputFileError(
+            f"{path.name!r} is {what}; a TSV, CSV or Parquet table was expected.", remedy
+        )
+    return False
