@@ -79,12 +79,12 @@ class CohortPathways:
 
     `mean` and `sd` are (P,) float32 and NaN where fewer than two profiles could be scored; `n` is
     (P,) int32, the genome-wide profiles behind each number; `gene_sets` maps
-    ``(collection, name)`` to the position.
+    a name to its position.
     """
 
     cohort: str
     name: str
-    gene_sets: dict[tuple[str, str], int]
+    gene_sets: dict[str, int]
     mean: npt.NDArray[np.float32]
     sd: npt.NDArray[np.float32]
     n: npt.NDArray[np.int32]

@@ -69,7 +69,7 @@ class ReferenceIndex:
 
         self.info = info
         self._table = table
-        check_file(info, COHORT_PATHWAYS)
+        self._pathways = _read_pathways(info)
         names = pq.read_table(check_file(info, COHORTS)).to_pylist()
         self._cohorts: dict[str, dict[str, Any]] = {row["id"]: row for row in names}
         rows = table.search().select([*TEXT_COLUMNS, "vector"]).limit(None).to_arrow()
@@ -210,31 +210,30 @@ class ReferenceIndex:
         ReferenceIndexError
             There is no such cohort, or it has no genome-wide profile.
         """
-        import pyarrow.parquet as pq
-
         if cohort not in self._members:
             raise ReferenceIndexError(
                 f"There is no cohort {cohort[:80]!r}; there are {len(self._members)}, such as "
                 f"{', '.join(sorted(self._members)[:5])}.",
                 "Use a cohort id as nearest_cohorts gives it.",
             )
-        columns = pq.read_table(
-            self.info.path / COHORT_PATHWAYS, filters=[("cohort", "=", cohort)]
-        ).to_pydict()
-        if not columns["n"]:
+        if cohort not in self._pathways:
             raise ReferenceIndexError(
                 f"The cohort {cohort} has no genome-wide profile to take pathway scores from.",
                 "Use another cohort.",
             )
-        keys = zip(columns["collection"], columns["gene_set"], strict=True)
+        gene_sets, mean, sd, n = self._pathways[cohort]
         return CohortPathways(
             cohort=cohort,
             name=self.cohorts[cohort],
-            gene_sets={key: position for position, key in enumerate(keys)},
-            mean=np.asarray(columns["mean"], dtype=np.float32),
-            sd=np.asarray(columns["sd"], dtype=np.float32),
-            n=np.asarray(columns["n"], dtype=np.int32),
+            gene_sets=gene_sets,
+            mean=mean,
+            sd=sd,
+            n=n,
         )
+
+    def pathway_profiles(self, cohort: str) -> int:
+        """Return how many genome-wide profiles the pathway scores of a cohort rest on."""
+        return int(self._pathways[cohort][3].max()) if cohort in self._pathways else 0
 
     def _match(
         self, cohort: str, members: npt.NDArray[np.intp], similarity: FloatArray, nearest: set[int]
@@ -283,6 +282,23 @@ class ReferenceIndex:
                 "Embed the sample again.",
             )
         return query / np.float32(length)
+
+
+def _read_pathways(info: IndexInfo) -> dict[str, tuple[dict[str, int], Any, Any, Any]]:
+    """Return cohort → (gene set → position, mean (P,), sd (P,), n (P,)), read once: 3 MB."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(check_file(info, COHORT_PATHWAYS)).combine_chunks()
+    cohorts = np.asarray(table["cohort"].to_pylist())
+    numbers = [table[name].to_numpy() for name in ("mean", "sd", "n")]
+    names = np.asarray(table["gene_set"].to_pylist())
+    pathways = {}
+    for cohort in np.unique(cohorts):
+        rows = np.flatnonzero(cohorts == cohort)
+        positions = {str(name): position for position, name in enumerate(names[rows])}
+        mean, sd, n = (column[rows] for column in numbers)
+        pathways[str(cohort)] = (positions, mean, sd, n)
+    return pathways
 
 
 def _check_k(k: int) -> None:

@@ -100,7 +100,7 @@ def write_tables(
 def _write_lance(root: Path, data: pa.Table, schema: pa.Schema) -> int:
     import lancedb
 
-    table = lancedb.connect(str(root)).create_table(TABLE, data=data, schema=schema)
+    table: Any = lancedb.connect(str(root)).create_table(TABLE, data=data, schema=schema)
     # Without a declared key, concurrent upserts of one id leave duplicates behind.
     table.set_unenforced_primary_key("id")
     return int(table.version)

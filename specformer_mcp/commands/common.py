@@ -1,0 +1,89 @@
+"""What the commands on expression files share: options, the loop over files, the output.
+
+A bad file among several is told on stderr and the others are still answered; the exit code is then
+1. With ``--json`` every sample is one JSON object on one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from specformer_encoder.errors import InputFileError, SpecformerError
+
+from specformer_mcp import analysis
+from specformer_mcp.engine import Engine, samples_of
+from specformer_mcp.samples import Sample
+
+Answer = Callable[[Engine, Sample], tuple[dict[str, Any], str]]
+"""Engine and sample → the extra keys of the JSON object, and the text for a person."""
+
+
+def add_file_arguments(parser: argparse.ArgumentParser, *, json_output: bool = True) -> None:
+    """Declare the files and the options that all commands on files have."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="expression file")
+    if json_output:
+        parser.add_argument("--json", action="store_true", help="one JSON object a line and sample")
+    add_common_arguments(parser)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the unit, sample, release and index options."""
+    parser.add_argument("--unit", help="unit of the values, if the detection is wrong")
+    parser.add_argument("--sample", metavar="NAME", help="only the sample (column) of this name")
+    parser.add_argument("--release", type=Path, metavar="DIR", help="model release")
+    parser.add_argument("--index", type=Path, metavar="DIR", help="reference index")
+
+
+def answer_files(args: argparse.Namespace, answer: Answer) -> int:
+    """Print the answer for every sample of every file and return the exit code."""
+    engine = Engine(release=args.release, index=args.index)
+    engine.loaded()  # a broken release is an error once, not for every file
+    failed = False
+    for name in args.files:
+        try:
+            for sample in _samples(engine, name, unit=args.unit, sample=args.sample):
+                extra, text = answer(engine, sample)
+                if args.json:
+                    print(json.dumps(base_fields(engine, sample, name) | extra), flush=True)
+                else:
+                    print(text, flush=True)
+        except SpecformerError as error:
+            print(f"specformer {args.command}: {name}: {error}", file=sys.stderr)
+            failed = True
+    return 1 if failed else 0
+
+
+def base_fields(engine: Engine, sample: Sample, file: str) -> dict[str, Any]:
+    """Return the fields of every JSON object: the sample, its type with its doubt, provenance."""
+    prediction = analysis.predict(engine, sample)
+    return {
+        "sample": sample.name,
+        "file": file,
+        "top_type": prediction.top_type,
+        "probabilities": prediction.probabilities,
+        "prediction_set": prediction.prediction_set,
+        "coverage": prediction.coverage,
+        "out_of_distribution": prediction.out_of_distribution,
+        "reasons": prediction.reasons,
+        "tumor_probability": prediction.tumor_probability,
+        "unit": sample.unit.unit,
+        "unit_scale": sample.unit.scale,
+        "genes_measured": sample.genes_measured,
+        "provenance": prediction.provenance.model_dump(),
+    }
+
+
+def _samples(
+    engine: Engine, name: str, *, unit: str | None, sample: str | None
+) -> Iterator[Sample]:
+    path = Path(name)
+    if path.is_dir():
+        raise InputFileError(f"{name} is a folder; a file was expected.", "Name the files in it.")
+    samples = samples_of(engine.read(path, unit=unit), sample=sample)
+    engine.embed(samples)
+    yield from samples

@@ -1,0 +1,59 @@
+"""`specformer serve`: the MCP server."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--transport", choices=("stdio", "http"), default="stdio")
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind to (http)")
+    parser.add_argument("--port", type=int, default=8765, help="port to bind to (http)")
+    parser.add_argument(
+        "--allow-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder that files may be read from; may be repeated; also SPECFORMER_ALLOW_DIRS. "
+        "Over stdio the working and home directories are allowed as well, over http nothing is",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="further Host header to accept (http), as specformer.example.org",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="further Origin header to accept (http), as https://example.org",
+    )
+    parser.add_argument("--release", type=Path, metavar="DIR", help="model release")
+    parser.add_argument("--index", type=Path, metavar="DIR", help="reference index")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until the client goes or the process is interrupted."""
+    from specformer_mcp.engine import Engine
+    from specformer_mcp.paths import AllowedFolders
+    from specformer_mcp.server import create_server, http_security, serve_http, serve_stdio
+
+    engine = Engine(release=args.release, index=args.index)
+    if args.transport == "stdio":
+        serve_stdio(create_server(engine=engine, folders=AllowedFolders.for_stdio(args.allow_dir)))
+        return 0
+    serve_http(
+        create_server(engine=engine, folders=AllowedFolders.for_http(args.allow_dir)),
+        engine=engine,
+        host=args.host,
+        port=args.port,
+        security=http_security(
+            host=args.host, port=args.port, hosts=args.allow_host, origins=args.allow_origin
+        ),
+    )
+    return 0

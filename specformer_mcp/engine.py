@@ -1,0 +1,236 @@
+"""The encoder, the index and the gene sets, loaded once and used by one caller at a time.
+
+Importing torch and LanceDB takes seconds and opening the release takes more, so nothing of it
+happens before the server has answered its first message: `Engine.start` loads in a background
+thread, and whoever needs the result waits for it. The command line uses the same engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from specformer_encoder.errors import InputFileError, SpecformerError
+
+from specformer_mcp.samples import Sample, handle_of
+
+if TYPE_CHECKING:
+    from specformer_encoder.embedder import Embedder
+    from specformer_encoder.gene_sets import GeneSets
+    from specformer_encoder.heads import TypePrediction
+    from specformer_encoder.profiles import FloatArray, ProfileSet
+    from specformer_index.search import ReferenceIndex
+
+logger = logging.getLogger(__name__)
+
+State = Literal["idle", "loading", "ready", "failed"]
+
+BATCH = 16
+"""Profiles embedded between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything heavy, ready for use."""
+
+    embedder: Embedder
+    index: ReferenceIndex
+    gene_sets: GeneSets
+
+
+class Engine:
+    """Load once, then embed, predict and score.
+
+    Parameters
+    ----------
+    release, index
+        Directories; None = the bundled ones.
+    max_bytes
+        Largest expression file accepted; None = the reader's own limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        release: Path | None = None,
+        index: Path | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        self._release = release
+        self._index = index
+        self._max_bytes = max_bytes
+        self._loading = threading.Lock()
+        self._started = threading.Event()
+        # One inference at a time: concurrent ones would only share the same cores and caches.
+        self._busy = threading.Lock()
+        self._loaded: Loaded | None = None
+        self._problem: str | None = None
+
+    @property
+    def state(self) -> State:
+        """Tell how far loading is."""
+        if self._loaded is not None:
+            return "ready"
+        if self._problem is not None:
+            return "failed"
+        return "loading" if self._started.is_set() else "idle"
+
+    @property
+    def problem(self) -> str | None:
+        """Say why loading failed, if it did."""
+        return self._problem
+
+    def start(self, *, delay_s: float = 0.0) -> None:
+        """Begin loading in the background, once, `delay_s` seconds from now."""
+        if self._started.is_set():
+            return
+        self._started.set()
+        timer = threading.Timer(delay_s, self._load_quietly)
+        timer.name = "specformer-load"
+        timer.daemon = True
+        timer.start()
+
+    def loaded(self) -> Loaded:
+        """Return what was loaded, loading it or waiting for it if need be.
+
+        Raises
+        ------
+        SpecformerError
+            The release or the index is missing, damaged, or they do not belong together.
+        """
+        self._started.set()
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
+
+    def read(self, path: Path, *, unit: str | None = None) -> ProfileSet:
+        """Read and resolve an expression file; see `specformer_encoder.profiles.load_profiles`."""
+        from specformer_encoder.profiles import load_profiles
+        from specformer_encoder.readers import Limits
+
+        limits = Limits() if self._max_bytes is None else Limits(max_bytes=self._max_bytes)
+        return load_profiles(path, unit=unit, limits=limits)
+
+    def read_values(
+        self, values: Mapping[str, float], *, sample: str, unit: str | None = None
+    ) -> ProfileSet:
+        """Resolve inline values, gene → number."""
+        from specformer_encoder.profiles import profiles_from_values
+
+        return profiles_from_values(values, sample=sample, unit=unit)
+
+    def embed(self, samples: Sequence[Sample], *, budget_s: float = float("inf")) -> None:
+        """Give every sample its embedding, until the time budget is spent.
+
+        At least one batch is embedded; a sample left over is embedded when it is first used.
+        """
+        import numpy as np
+
+        embedder = self.loaded().embedder
+        waiting = [sample for sample in samples if sample.embedding is None]
+        deadline = time.monotonic() + budget_s
+        for start in range(0, len(waiting), BATCH):
+            if start and time.monotonic() > deadline:
+                return
+            batch = waiting[start : start + BATCH]
+            with self._busy:
+                vectors = embedder.embed(np.stack([sample.values for sample in batch]))
+            for sample, vector in zip(batch, vectors, strict=True):
+                sample.embedding = vector
+
+    def embedding(self, sample: Sample) -> FloatArray:
+        """Return the (D,) embedding of a sample."""
+        if sample.embedding is None:
+            self.embed([sample])
+        assert sample.embedding is not None  # noqa: S101 - embed() has just set it
+        return sample.embedding
+
+    def predict(self, sample: Sample) -> TypePrediction:
+        """Return the cancer type of a sample, calibrated."""
+        import numpy as np
+
+        vector = self.embedding(sample)
+        with self._busy:
+            embedder = self.loaded().embedder
+            return embedder.predict(vector[None], np.array([sample.genes_measured]))[0]
+
+    def pathway_scores(self, sample: Sample) -> FloatArray:
+        """Return the (P,) direct ssGSEA scores of a sample; NaN = could not be scored."""
+        from specformer_encoder.ssgsea import ssgsea
+
+        with self._busy:
+            scores: FloatArray = ssgsea(sample.values[None], self.loaded().gene_sets)[0]
+        return scores
+
+    def _load(self) -> Loaded:
+        began = time.monotonic()
+        from specformer_encoder.embedder import Embedder
+        from specformer_encoder.gene_sets import GeneSets
+        from specformer_index.search import ReferenceIndex
+
+        embedder = Embedder.load(self._release)
+        index = ReferenceIndex.open(self._index, release_sha256=embedder.release.sha256)
+        loaded = Loaded(embedder, index, GeneSets.load())
+        self._problem = None
+        logger.info(
+            "ready in %.1f s: release %s, index %s",
+            time.monotonic() - began,
+            embedder.release.id,
+            index.info.version,
+        )
+        return loaded
+
+    def _load_quietly(self) -> None:
+        try:
+            self.loaded()
+        except SpecformerError as error:
+            self._problem = str(error)
+            logger.error("cannot load: %s", error)
+        except Exception:
+            self._problem = "Loading failed; the server's log has the traceback."
+            logger.exception("loading failed")
+
+
+def samples_of(profiles: ProfileSet, *, sample: str | None = None) -> list[Sample]:
+    """Turn profiles into samples with handles.
+
+    Parameters
+    ----------
+    profiles
+        What was read.
+    sample
+        The name of the one sample wanted; None = all.
+
+    Raises
+    ------
+    InputFileError
+        There is no sample of that name.
+    """
+    measured = profiles.genes_measured()
+    if sample is not None and sample not in profiles.samples:
+        some = ", ".join(repr(name[:60]) for name in profiles.samples[:5])
+        raise InputFileError(
+            f"{profiles.source} has no sample {sample[:60]!r}; it has {len(profiles.samples)}: "
+            f"{some}{', …' if len(profiles.samples) > 5 else ''}.",
+            "Give one of these names, or leave the name out to take all.",
+        )
+    return [
+        Sample(
+            handle=handle_of(profiles.content_hash(i)),
+            name=name,
+            source=profiles.source,
+            # A copy, so that one kept sample does not keep its whole matrix alive.
+            values=profiles.values[i].copy(),
+            unit=profiles.unit,
+            genes=profiles.genes,
+            genes_measured=int(measured[i]),
+        )
+        for i, name in enumerate(profiles.samples)
+        if sample is None or name == sample
+    ]
