@@ -33,7 +33,7 @@ class GeneSets:
     Attributes
     ----------
     names
-        P unique names, as ``HALLMARK_HYPOXIA`` or ``WP5143 GDNF signaling``.
+        P unique names, as ``HALLMARK_HYPOXIA`` or ``WP4159 GABA receptor signaling``.
     collections
         P names of collections: ``hallmark``, ``reactome`` or ``wikipathways`` in the bundled sets.
     urls

@@ -17,7 +17,9 @@ form, because a gene of rank r adds its share to r of the N steps:
 Our choices, where implementations differ:
 
 * The mean over the N steps, not the sum. Published scores are N times ours; N differs between
-  profiles with different missing genes, and only the mean keeps them on one scale (-1 to 1).
+  profiles with different missing genes, and only the mean keeps them on one scale: about -0.5
+  (all members at the bottom) to 0.5 (all at the top). A set spread evenly over the ranking scores
+  1/18, not 0, because the hits are weighted and the misses are not.
 * Genes that were not measured (NaN) are left out of the ranking and of the sets. They are not
   silent genes. So a score is relative to what was measured: on a panel of few genes it is not the
   score of the whole transcriptome.
@@ -55,9 +57,8 @@ def ssgsea(values: npt.NDArray[np.floating], gene_sets: GeneSets) -> npt.NDArray
     Returns
     -------
     numpy.ndarray
-        (S, P) float32, -1 to 1, 0 where the members are spread as other genes are. NaN where
-        fewer than `MINIMUM_MEMBERS` genes or less than `MINIMUM_SHARE` of the set were measured,
-        or where no measured gene is outside the set.
+        (S, P) float32, about -0.5 to 0.5. NaN where fewer than `MINIMUM_MEMBERS` genes or less
+        than `MINIMUM_SHARE` of the set were measured, or where no measured gene is outside it.
 
     Raises
     ------
