@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(_module(args.command).run(args))
     except SpecformerError as error:
-        print(f"specformer {args.command}: {error}", file=sys.stderr)
+        print(f"specformer {args.command}: {str(error).strip()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

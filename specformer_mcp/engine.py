@@ -50,8 +50,8 @@ class Engine:
     ----------
     release, index
         Directories; None = the bundled ones.
-    max_bytes
-        Largest expression file accepted; None = the reader's own limit.
+    max_bytes, max_inflated_bytes
+        Largest expression file accepted, as it lies and decompressed.
     """
 
     def __init__(
@@ -59,11 +59,13 @@ class Engine:
         *,
         release: Path | None = None,
         index: Path | None = None,
-        max_bytes: int | None = None,
+        max_bytes: int = 1_000_000_000,
+        max_inflated_bytes: int = 4_000_000_000,
     ) -> None:
         self._release = release
         self._index = index
         self._max_bytes = max_bytes
+        self._max_inflated_bytes = max_inflated_bytes
         self._loading = threading.Lock()
         self._started = threading.Event()
         # One inference at a time: concurrent ones would only share the same cores and caches.
@@ -114,7 +116,7 @@ class Engine:
         from specformer_encoder.profiles import load_profiles
         from specformer_encoder.readers import Limits
 
-        limits = Limits() if self._max_bytes is None else Limits(max_bytes=self._max_bytes)
+        limits = Limits(max_bytes=self._max_bytes, max_inflated_bytes=self._max_inflated_bytes)
         return load_profiles(path, unit=unit, limits=limits)
 
     def read_values(
