@@ -69,9 +69,7 @@ def main() -> None:
         for row in rows:
             start = time.perf_counter()
             try:
-                calls.append(
-                    detect_unit(row[~np.isnan(row)], lengths=_some(lengths, ~np.isnan(row)))
-                )
+                calls.append(detect_unit(row, lengths=lengths))
             except SpecformerError as error:
                 print(f"  refused: {error}")
                 single.append((False, False, False))

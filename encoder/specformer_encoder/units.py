@@ -187,10 +187,11 @@ def _refuse_centred(rows: npt.NDArray[np.float64]) -> None:
     middle = [np.nanquantile(row, (0.05, 0.5, 0.95)) for row in rows]
     low, median, high = np.median(middle, axis=0)
     share = float(np.nanmean(rows < 0))
-    per_gene, spread = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
+    known = rows[:, ~np.isnan(rows).all(axis=0)]
+    per_gene, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
     balanced = len(rows) >= 8 and float(np.mean(np.abs(per_gene) < 0.2 * spread)) > 0.6
     # Expression spans ten doublings and more; a gene against its own mean spans a few.
-    narrow = high - low < 6.0 and abs(median) < 1.5
+    narrow = high - low < 8.0 and abs(median) < 1.5
     if balanced or narrow or share > 0.6:
         raise ValueProblem(
             f"{100 * share:.0f} % of the values are negative and the middle 90 % lie between "
@@ -272,12 +273,14 @@ def _undone(
     linear[linear < offset * 1e-3] = 0.0
     marks = signs(linear, lengths)
     score = 1.2 if base == 2.0 else 0.0
+    million = marks.total / _MILLION
     quartile = marks.upper_quartile / _RSEM_QUARTILE
-    if marks.whole > 0.9 or abs(marks.total / _MILLION - 1) < 0.005 or abs(quartile - 1) < 0.03:
+    if marks.whole > _NEARLY_WHOLE or abs(million - 1) < 0.005 or abs(quartile - 1) < 0.03:
         score += 3.0
-    elif 0.7 < marks.total / _MILLION < 1.02 or 0.9 < quartile < 1.25:
+    elif 0.7 < million < 1.02 or 0.9 < quartile < 1.25:
         score += 1.0
-    if marks.largest < 1000 or marks.total > 1e9 or marks.total < 5.0 * marks.genes:
+    # The least that any unit has: FPKM of 19,600 protein-coding genes sum to 230,000.
+    if marks.largest < 1000 or marks.total > 1e9 or marks.total < 10.0 * marks.genes:
         score -= 2.0
     return score, _linear(marks, [])
 
