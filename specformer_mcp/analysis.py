@@ -75,6 +75,7 @@ def embedded(engine: Engine, samples: Sequence[Sample]) -> Embedded:
             identifiers=genes.kind,
             rows=genes.rows,
             renamed=genes.renamed,
+            merged=genes.merged,
             ambiguous=genes.ambiguous,
             unknown=genes.unknown,
             measured=genes.measured,

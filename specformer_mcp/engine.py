@@ -8,6 +8,7 @@ thread, and whoever needs the result waits for it. The command line uses the sam
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,8 @@ class Engine:
     Parameters
     ----------
     release, index
-        Directories; None = the bundled ones.
+        Directories; None = those that the environment variables ``SPECFORMER_RELEASE`` and
+        ``SPECFORMER_INDEX`` name, or else the bundled ones.
     max_bytes, max_inflated_bytes
         Largest expression file accepted, as it lies and decompressed.
     """
@@ -62,8 +64,8 @@ class Engine:
         max_bytes: int = 1_000_000_000,
         max_inflated_bytes: int = 4_000_000_000,
     ) -> None:
-        self._release = release
-        self._index = index
+        self._release = release or _from_environment("SPECFORMER_RELEASE")
+        self._index = index or _from_environment("SPECFORMER_INDEX")
         self._max_bytes = max_bytes
         self._max_inflated_bytes = max_inflated_bytes
         self._loading = threading.Lock()
@@ -155,12 +157,9 @@ class Engine:
 
     def predict(self, sample: Sample) -> TypePrediction:
         """Return the cancer type of a sample, calibrated."""
-        import numpy as np
-
         vector = self.embedding(sample)
         with self._busy:
-            embedder = self.loaded().embedder
-            return embedder.predict(vector[None], np.array([sample.genes_measured]))[0]
+            return self.loaded().embedder.predict(vector[None])[0]
 
     def pathway_scores(self, sample: Sample) -> FloatArray:
         """Return the (P,) direct ssGSEA scores of a sample; NaN = could not be scored."""
@@ -197,6 +196,11 @@ class Engine:
         except Exception:
             self._problem = "Loading failed; the server's log has the traceback."
             logger.exception("loading failed")
+
+
+def _from_environment(name: str) -> Path | None:
+    value = os.environ.get(name)
+    return Path(value) if value else None
 
 
 def samples_of(profiles: ProfileSet, *, sample: str | None = None) -> list[Sample]:

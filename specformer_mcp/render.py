@@ -37,7 +37,7 @@ def embedded(answer: Embedded) -> str:
         f"unit: {unit.name}, {unit.scale} ({how})",
         f"genes: {genes.identifiers}; {genes.measured} of {genes.vocabulary} vocabulary genes "
         f"measured; of {genes.rows} rows {genes.unknown} unknown, {genes.ambiguous} ambiguous, "
-        f"{genes.renamed} renamed",
+        f"{genes.renamed} renamed, {genes.merged} merged",
     ]
     return _with_provenance(lines, answer.provenance)
 

@@ -48,6 +48,7 @@ class Genes(Result):
     identifiers: str = Field(description="Kind of identifier")
     rows: int
     renamed: int
+    merged: int = Field(description="Rows merged into another row of the same gene")
     ambiguous: int
     unknown: int
     measured: int = Field(description="Genes of the vocabulary measured")

@@ -9,7 +9,7 @@ from server_support import TUMOR, example_rows, server_for, talk, text_of, write
 from specformer_mcp.engine import Engine
 from specformer_mcp.samples import SampleStore
 
-RNG = random.Random(11)
+RNG = random.Random(11)  # noqa: S311
 
 
 def body():
@@ -29,11 +29,6 @@ def with_value(folder, value):
 def raw(folder, content, name="m.tsv"):
     (folder / name).write_bytes(content)
     return folder / name
-
-
-def duplicate_gene(folder):
-    rows = body()
-    return matrix(folder, rows + [[gene, "9.75"] for gene, _ in rows[:40]])
 
 
 CASES = {
@@ -128,15 +123,22 @@ def test_a_file_that_inflates_past_the_cap(tmp_path):
     assert "inflate" in text_of(result) or "decompress" in text_of(result)
 
 
-def test_duplicate_genes_are_refused_or_reported(tmp_path):
-    path = duplicate_gene(tmp_path)
+def test_genes_of_several_rows_are_merged_and_the_answer_says_so(tmp_path):
+    """Real files have them (two rows of SLC35E2); how many is part of the answer."""
+    once, twice = matrix(tmp_path, body()), tmp_path / "twice.tsv"
+    rows = body()
+    write_rows(twice, [["gene", "s1"], *rows, *[[gene, "9.75"] for gene, _ in rows[:40]]])
 
     async def conversation(client):
-        return await client.call_tool("embed_sample", {"path": str(path)})
+        return [
+            (await client.call_tool("embed_sample", {"path": str(path)})) for path in (once, twice)
+        ]
 
-    result = talk(server_for(tmp_path), conversation)
-    assert result.is_error
-    assert "duplicate" in text_of(result).lower() or "twice" in text_of(result).lower()
+    first, second = talk(server_for(tmp_path), conversation)
+    assert not second.is_error, text_of(second)
+    merged = [result.structured_content["genes"]["merged"] for result in (first, second)]
+    assert merged[1] - merged[0] >= 40
+    assert f"{merged[1]} merged" in text_of(second)
 
 
 ARGUMENTS = {
@@ -232,7 +234,7 @@ def test_a_bug_is_logged_with_its_traceback_and_told_in_a_sentence(tmp_path, cap
     """An engine whose release object is broken stands for any bug below the tools."""
 
     class Broken(Engine):
-        def read(self, path, *, unit=None):
+        def read(self, *_, **__):
             raise ZeroDivisionError("the inner secret")
 
     async def conversation(client):
