@@ -44,3 +44,7 @@ class CorpusError(SpecformerError):
 
 class RecipeError(SpecformerError):
     """A training recipe has an unknown key or an impossible value."""
+
+
+class TrainingError(SpecformerError):
+    """A training run cannot start, go on or be resumed."""

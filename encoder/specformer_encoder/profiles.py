@@ -2,45 +2,154 @@
 
 A reader gives a `RawMatrix`: identifiers and numbers exactly as they stand in the file. `resolve`
 turns it into a `ProfileSet`: linear, length-normalised expression over the gene vocabulary, with
-the report of everything that was decided on the way. A gene that was not measured is NaN, never
+the account of everything that was decided on the way. A gene that was not measured is NaN, never
 zero.
+
+Counts grow with the length of the transcript, TPM and FPKM do not. Units that are not normalised
+for length are therefore divided by it (and every profile scaled to a million, as TPM is; Wagner
+et al., Theory in Biosciences 131:281, 2012), so that one ordering serves them all.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from specformer_encoder.errors import ValueProblem
+from specformer_encoder.genes import MINIMUM_GENES, GeneMapping, GeneReport, map_genes, vocabulary
+from specformer_encoder.raw import RawMatrix
+from specformer_encoder.readers import Limits, read
+from specformer_encoder.units import UnitCall, detect_unit, to_linear
+
 FloatArray = npt.NDArray[np.float32]
+
+_MILLION = 1_000_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class RawMatrix:
-    """A file's expression values as they stand in it.
+class ProfileSet:
+    """Profiles of one file over the gene vocabulary.
 
     Attributes
     ----------
-    gene_ids
-        Identifiers in file order, G of them.
     samples
-        Sample names in file order, S of them.
+        S sample names.
     values
-        (S, G) float32; NaN where the file has no value.
-    source
-        The file's name, for messages.
-    format
-        Which reader read it: ``matrix`` or ``gdc_star``.
-    declared_unit
-        The unit that the format itself declares, else None.
+        (S, V) float32, linear and length-normalised; each row sums to 10⁶ over its measured genes.
+        NaN where a gene was not measured.
+    unit
+        The unit that the values had, and why it was believed.
+    genes
+        What became of the identifiers.
+    source, format
+        File name and reader.
     """
 
-    gene_ids: list[str]
     samples: list[str]
     values: FloatArray
+    unit: UnitCall
+    genes: GeneReport
     source: str
     format: str
-    declared_unit: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def genes_measured(self) -> npt.NDArray[np.int64]:
+        """(S,) vocabulary genes that each profile measures."""
+        return np.asarray((~np.isnan(self.values)).sum(axis=1))
+
+    def content_hash(self, index: int) -> str:
+        """SHA-256 of one profile's values: the same values give the same hash."""
+        return hashlib.sha256(self.values[index].astype("<f4").tobytes()).hexdigest()
+
+
+def load_profiles(path: Path, *, unit: str | None = None, limits: Limits | None = None) -> ProfileSet:
+    """Read a file and resolve it.
+
+    Parameters
+    ----------
+    path
+        Any supported expression file.
+    unit
+        The unit, if the user knows better than the detection.
+    limits
+        Caps on bytes, samples and genes.
+
+    Returns
+    -------
+    ProfileSet
+        The profiles.
+
+    Raises
+    ------
+    InputFileError, GeneIdentifierError, ValueProblem
+        If the file cannot be read, named, or ordered; the text says what to do.
+    """
+    return resolve(read(path, limits=limits or Limits()), unit=unit)
+
+
+def profiles_from_values(
+    values: Mapping[str, float], *, sample: str = "sample", unit: str | None = None
+) -> ProfileSet:
+    """Resolve one profile that was given as gene → value."""
+    raw = RawMatrix(
+        gene_ids=list(values),
+        samples=[sample],
+        values=np.fromiter(values.values(), np.float32, len(values))[None, :],
+        source="the inline values",
+        format="inline",
+    )
+    return resolve(raw, unit=unit)
+
+
+def resolve(raw: RawMatrix, *, unit: str | None = None) -> ProfileSet:
+    """Resolve the identifiers and the unit of what a reader returned.
+
+    Parameters
+    ----------
+    raw
+        Values (S, G) as they stand in the file.
+    unit
+        Overrides the detection.
+
+    Returns
+    -------
+    ProfileSet
+        Profiles over the vocabulary.
+    """
+    mapping = map_genes(raw.gene_ids, raw.source)
+    lengths = np.where(mapping.index >= 0, vocabulary().lengths[mapping.index], np.nan)
+    call = detect_unit(raw.values, declared=unit or raw.declared_unit, lengths=lengths)
+    values = _onto_vocabulary(to_linear(raw.values, call), mapping)
+    if not call.length_normalised:
+        values /= vocabulary().lengths
+    total = np.nansum(values, axis=1, dtype=np.float64)
+    expressed = (values > 0).sum(axis=1)
+    for sample, some in zip(raw.samples, expressed, strict=True):
+        if some < MINIMUM_GENES:
+            raise ValueProblem(
+                f"Sample {sample!r} in {raw.source} has {some} genes with a value above zero; at "
+                f"least {MINIMUM_GENES} are needed to order them.",
+                "Check that the column is an expression profile, and leave empty samples out.",
+            )
+    values *= (_MILLION / total)[:, None].astype(np.float32)
+    return ProfileSet(raw.samples, values, call, mapping.report, raw.source, raw.format)
+
+
+def _onto_vocabulary(linear: FloatArray, mapping: GeneMapping) -> FloatArray:
+    """(S, G) rows of a file → (S, V); rows of one gene are summed, absent genes are NaN."""
+    rows = np.flatnonzero(mapping.index >= 0)
+    rows = rows[np.argsort(mapping.index[rows], kind="stable")]
+    positions, starts = np.unique(mapping.index[rows], return_index=True)
+    values = np.full((linear.shape[0], len(vocabulary())), np.nan, np.float32)
+    # A gene is unmeasured only where all of its rows are.
+    known = np.add.reduceat(~np.isnan(linear[:, rows]), starts, axis=1) > 0
+    sums = np.add.reduceat(np.nan_to_num(linear[:, rows]), starts, axis=1)
+    values[:, positions] = np.where(known, sums, np.nan)
+    return values

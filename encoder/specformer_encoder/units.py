@@ -352,9 +352,12 @@ def _declared(
     elif unit in ("tpm", "cpm") and marks.total > 1.05 * _MILLION:
         impossible = f"a sample's values sum to {marks.total:,.0f}, more than a million"
     if impossible:
+        linear = found.scale == "linear"
         raise ValueProblem(
-            f"The values were declared as {text}, but {impossible}; they look like {found.unit}.",
-            f"Declare {found.unit}, or nothing to have it detected.",
+            f"The values were declared as {text}, but {impossible}"
+            + (f"; they look like {found.unit}." if linear else f" once {found.scale} is undone."),
+            f"Declare {found.unit if linear else 'the right logarithm'}, or nothing to have it "
+            "detected.",
         )
     agrees = LENGTH_NORMALISED[unit] == found.length_normalised
     told = f"Declared as {text}."

@@ -1,0 +1,148 @@
+"""Which cancer type? The shipped predictor, kNN on the embedding, and the baselines beside them.
+
+All are judged on the same genome-wide test tumours of the types the release knows. Colon and
+rectum are one disease to the transcriptome, so every method is also judged with the two merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from specformer_encoder.corpus import SampleLabel
+from specformer_encoder.embedder import Embedder, FloatArray
+from specformer_encoder.evaluate.baselines import Predictions, knn, rank_baselines
+from specformer_encoder.evaluate.metrics import (
+    Estimate,
+    accuracy,
+    balanced_accuracy,
+    bootstrap,
+    calibration_error,
+    macro_f1,
+)
+from specformer_encoder.packed import GENOME_WIDE
+
+MERGED = {"TCGA-COAD": "TCGA-COAD/READ", "TCGA-READ": "TCGA-COAD/READ"}
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedCorpus:
+    """The labelled corpus with its embeddings, computed once for all questions.
+
+    Attributes
+    ----------
+    labels
+        N labels.
+    values
+        (N, V) linear expression, NaN where not measured.
+    vectors
+        (N, E) embeddings.
+    """
+
+    labels: list[SampleLabel]
+    values: FloatArray
+    vectors: FloatArray
+
+    def select(self, split: str, *, tumor: bool | None = True, wide: bool = True) -> list[int]:
+        """Rows of one split; tumours, normals (False) or both (None)."""
+        enough = (~np.isnan(self.values)).sum(axis=1) >= GENOME_WIDE
+        return [
+            i
+            for i, label in enumerate(self.labels)
+            if label.split == split
+            and (tumor is None or (label.sample_type == "tumor") == tumor)
+            and (enough[i] or not wide)
+        ]
+
+
+def classification(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
+    """Accuracy, balanced accuracy and macro-F1 of every method, with intervals.
+
+    Returns
+    -------
+    A dictionary with `types`, `patients`, `profiles` and `methods`: method → metric → estimate.
+    """
+    types = set(embedder.release.heads.types)
+    train = [i for i in corpus.select("train") if corpus.labels[i].study in types]
+    test = [i for i in corpus.select("test") if corpus.labels[i].study in types]
+    y = [corpus.labels[i].study for i in train]
+    truth = np.array([corpus.labels[i].study for i in test])
+    patients = [corpus.labels[i].patient or corpus.labels[i].sample_id for i in test]
+    shipped = [p.top_type for p in embedder.predict(corpus.vectors[test])]
+    methods = [
+        Predictions("SpecFormer predictor (shipped)", shipped),
+        Predictions("SpecFormer embedding + kNN", knn(corpus.vectors[train], y, corpus.vectors[test])),
+        *rank_baselines(corpus.values[train], y, corpus.values[test]),
+    ]
+    return {
+        "types": sorted(types),
+        "profiles": len(test),
+        "patients": len(set(patients)),
+        "methods": {
+            method.method: _score(truth, np.array(method.types), patients) for method in methods
+        },
+    }
+
+
+def _score(truth: Any, guess: Any, patients: list[str]) -> dict[str, Estimate]:
+    def merged(names: Any) -> Any:
+        return np.array([MERGED.get(name, name) for name in names])
+
+    one_truth, one_guess = merged(truth), merged(guess)
+    return {
+        "accuracy": bootstrap(lambda r: accuracy(truth[r], guess[r]), patients),
+        "balanced accuracy": bootstrap(lambda r: balanced_accuracy(truth[r], guess[r]), patients),
+        "macro-F1": bootstrap(lambda r: macro_f1(truth[r], guess[r]), patients),
+        "accuracy, COAD/READ merged": bootstrap(
+            lambda r: accuracy(one_truth[r], one_guess[r]), patients
+        ),
+        "balanced accuracy, COAD/READ merged": bootstrap(
+            lambda r: balanced_accuracy(one_truth[r], one_guess[r]), patients
+        ),
+        "macro-F1, COAD/READ merged": bootstrap(
+            lambda r: macro_f1(one_truth[r], one_guess[r]), patients
+        ),
+    }
+
+
+def doubt(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
+    """Calibration, conformal coverage and what is flagged as unlike the training tumours.
+
+    Returns
+    -------
+    A dictionary with `expected calibration error`, `coverage of the prediction set`, `types in
+    the prediction set` (mean) and `flagged`: group of test profiles → share flagged.
+    """
+    types = set(embedder.release.heads.types)
+    test = [i for i in corpus.select("test") if corpus.labels[i].study in types]
+    patients = [corpus.labels[i].patient or corpus.labels[i].sample_id for i in test]
+    predictions = embedder.predict(corpus.vectors[test])
+    truth = [corpus.labels[i].study for i in test]
+    confidence = np.array([next(iter(p.probabilities.values())) for p in predictions])
+    right = np.array([p.top_type == t for p, t in zip(predictions, truth, strict=True)])
+    inside = np.array([t in p.prediction_set for p, t in zip(predictions, truth, strict=True)])
+    size = np.array([len(p.prediction_set) for p in predictions])
+    other = [i for i in corpus.select("test") if corpus.labels[i].study not in types]
+    groups = {
+        "known tumour types": test,
+        "tumour types the release does not know": other,
+        "normal tissue": corpus.select("test", tumor=False),
+    }
+    return {
+        "expected calibration error": bootstrap(
+            lambda r: calibration_error(confidence[r], right[r]), patients
+        ),
+        "coverage of the prediction set": bootstrap(lambda r: inside[r].mean(), patients),
+        "types in the prediction set": bootstrap(lambda r: size[r].mean(), patients),
+        "flagged": {name: _flagged(corpus, embedder, rows) for name, rows in groups.items()},
+    }
+
+
+def _flagged(corpus: EmbeddedCorpus, embedder: Embedder, rows: list[int]) -> dict[str, Any]:
+    if not rows:
+        return {"profiles": 0}
+    flags = np.array([p.out_of_distribution for p in embedder.predict(corpus.vectors[rows])])
+    patients = [corpus.labels[i].patient or corpus.labels[i].sample_id for i in rows]
+    return {"profiles": len(rows), "share": bootstrap(lambda r: flags[r].mean(), patients)}

@@ -1,0 +1,77 @@
+"""Cross-entropy over the gene vocabulary, profile by profile.
+
+The output layer has M × V logits a profile and the arithmetic on them, not the matrix products,
+is what a CPU spends its time on. Handled one profile at a time they stay in the cache, and the
+gradient with respect to the logits (softmax minus one-hot) is formed in the forward pass, while
+they are there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _MaskedGeneLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, vectors: Tensor, bias: Tensor, genes: Tensor, measured: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        B, M, D = states.shape
+        V = vectors.shape[0]
+        low = vectors.to(states.dtype)
+        gradient = torch.empty(B, M, V, dtype=states.dtype, device=states.device)
+        bias_gradient = torch.zeros_like(bias)
+        loss = states.new_zeros((), dtype=torch.float32)
+        named = states.new_zeros((), dtype=torch.float32)
+        for b in range(B):
+            logits = (states[b] @ low.T).float().add_(bias)  # (M, V)
+            logits.masked_fill_(~measured[b], float("-inf"))
+            target = genes[b][:, None]
+            highest = logits.max(dim=1, keepdim=True).values
+            right = logits.gather(1, target)
+            named += (right == highest).sum()
+            probability = logits.sub_(highest).exp_()
+            total = probability.sum(dim=1, keepdim=True)
+            loss += (total.log() + highest - right).sum()
+            probability.div_(total).scatter_add_(1, target, torch.full_like(right, -1.0))
+            bias_gradient += probability.sum(dim=0)
+            gradient[b] = probability
+        ctx.save_for_backward(states, low, gradient, bias_gradient)
+        return loss / (B * M), named / (B * M)
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor, _grad_named: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        states, low, gradient, bias_gradient = ctx.saved_tensors
+        B, M, D = states.shape
+        flat = gradient.view(B * M, -1)
+        scale = grad_loss / (B * M)
+        grad_states = (flat @ low).view(B, M, D) * scale.to(states.dtype)
+        grad_vectors = (flat.T @ states.reshape(B * M, D)).float() * scale
+        return grad_states, grad_vectors, bias_gradient * scale, None, None
+
+
+def masked_gene_loss(
+    states: Tensor, vectors: Tensor, bias: Tensor, genes: Tensor, measured: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of the hidden genes, and the share of them that is named.
+
+    Parameters
+    ----------
+    states
+        (B, M, D) predicted gene vectors at the hidden ranks.
+    vectors, bias
+        (V, D) and (V,) the output layer.
+    genes
+        (B, M) int64 the genes that stood there.
+    measured
+        (B, V) bool: only measured genes compete.
+
+    Returns
+    -------
+    Loss in nats (scalar, differentiable) and share named (scalar, not differentiable).
+    """
+    loss, named = _MaskedGeneLoss.apply(states, vectors, bias, genes, measured)
+    return loss, named.detach()

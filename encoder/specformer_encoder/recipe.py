@@ -1,0 +1,129 @@
+"""Training recipes: one TOML file, two tables, no inheritance.
+
+A recipe says everything that decides the result of a training run; an unknown key is an error, so
+a typing mistake cannot train something else in silence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from specformer_encoder.errors import RecipeError
+from specformer_encoder.model import ModelConfig
+
+T = TypeVar("T")
+
+_HERE = Path(__file__).parent
+#: In an installed package the recipes lie inside it, in a checkout beside it.
+RECIPES = next((d for d in (_HERE / "recipes", _HERE.parent / "recipes") if d.is_dir()), _HERE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How to train."""
+
+    seed: int
+    """Decides initialisation, batches, masks and dropped genes."""
+    steps: int
+    """Optimiser steps."""
+    batch: int
+    """Samples a step; each is seen in two views."""
+    learning_rate: float
+    """Highest rate; linear warm-up, then a cosine down to a tenth."""
+    warmup: int
+    """Steps of warm-up."""
+    weight_decay: float
+    """Decoupled weight decay of the matrices inside the blocks; gene vectors are not decayed."""
+    mask: float
+    """Share of a sequence's genes that are hidden in training; validation always hides 0.15."""
+    decode_weight: float
+    """Weight of the whole-profile decoding loss beside the masked-gene loss."""
+    agree_weight: float
+    """Weight of the agreement between two views of a sample; 0 leaves it out."""
+    temperature: float
+    """Of the agreement's cosine similarities."""
+    dropout_probability: float
+    """Share of the views in which genes are dropped as if a panel had not measured them."""
+    dropout_keep: float
+    """Smallest share of genes kept in such a view; the share is log-uniform up to 1."""
+    panel_weight: float
+    """How often a panel profile is drawn beside a genome-wide one of an equally large cohort."""
+    warm_start: bool
+    """Begin with gene vectors from the co-occurrence of genes in the training sequences."""
+    validate_every: int
+    """Steps between validations; the checkpoint with the lowest validation loss is kept."""
+    bfloat16: bool
+    """Compute in bfloat16 where it is safe; weights stay in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A training run's whole description."""
+
+    name: str
+    model: ModelConfig
+    train: TrainConfig
+
+
+def load_recipe(name: str, genes: int) -> Recipe:
+    """Read a recipe by name (`debug`, `cpu`, …) or path.
+
+    Parameters
+    ----------
+    name
+        Name of a bundled recipe, or the path of a TOML file.
+    genes
+        Size of the vocabulary, V.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such recipe, or a key is unknown, missing or of the wrong type.
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise RecipeError(f"There is no recipe {name!r}.", f"Use one of {known}, or a .toml file.")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}.", "Mend that line.") from error
+    extra = set(tables) - {"model", "train"}
+    if extra:
+        raise RecipeError(f"{path} has an unknown table {min(extra)!r}.", "Use model and train.")
+    model = _fill(ModelConfig, {"genes": genes, **tables.get("model", {})}, path)
+    train = _fill(TrainConfig, tables.get("train", {}), path)
+    if model.width % model.heads:
+        raise RecipeError(
+            f"{path}: width {model.width} is not a multiple of heads {model.heads}.",
+            "Change one of them.",
+        )
+    return Recipe(path.stem, model, train)
+
+
+def _fill(kind: type[T], values: dict[str, object], path: Path) -> T:
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = set(values) - set(fields)
+    if unknown:
+        raise RecipeError(
+            f"{path} has an unknown key {min(unknown)!r}.", f"Known keys: {', '.join(fields)}."
+        )
+    absent = [
+        name
+        for name, field in fields.items()
+        if name not in values and field.default is dataclasses.MISSING
+    ]
+    if absent:
+        raise RecipeError(f"{path} lacks the keys {', '.join(absent)}.", "Add them.")
+    kinds = {"int": int, "float": (int, float), "bool": bool}
+    for name, value in values.items():
+        expected = kinds[str(fields[name].type)]
+        if not isinstance(value, expected) or isinstance(value, bool) != (expected is bool):
+            raise RecipeError(
+                f"{path}: {name} = {value!r} should be {fields[name].type}.", "Correct it."
+            )
+    return kind(**values)

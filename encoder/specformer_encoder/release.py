@@ -1,0 +1,226 @@
+"""A model release on disk: tensors in safetensors, everything else in JSON, nothing pickled.
+
+    release.json          id, sizes, vocabulary hash, how it was trained, SHA-256 of every file
+    encoder.safetensors   weights of the network (bfloat16)
+    genes.safetensors     idf of the ordering, centre of the embedding
+    heads.safetensors     arrays of the heads; their other parameters are in heads.json
+    heads.json
+    vocabulary.txt        Ensembl ids, one a line, in token order
+    evaluation.json       test results with intervals, if evaluated
+    MODEL_CARD.md         the card
+
+The release's own hash is that of the list of file hashes without card and evaluation: it changes
+with any number that an answer depends on, and with nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specformer_encoder.errors import ReleaseError
+from specformer_encoder.heads import Heads
+
+FloatArray = npt.NDArray[np.float32]
+
+BUNDLED = Path(__file__).parent / "release"
+FORMAT = 1
+#: Files that describe the release; its hash does not cover them.
+DESCRIPTIVE = ("MODEL_CARD.md", "evaluation.json")
+_REMEDY = "Reinstall specformer-mcp, or build a release with `specformer release build`."
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An opened release.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    id
+        Name and version, e.g. ``specformer-0.1.0``.
+    sha256
+        Hash of everything that decides an answer.
+    manifest
+        The whole of `release.json`.
+    vocabulary
+        V Ensembl ids.
+    idf
+        (V,) information weights of the ordering.
+    centre
+        (E,) mean training vector, subtracted before vectors are scaled to unit length.
+    heads
+        The fitted heads.
+    """
+
+    path: Path
+    id: str
+    sha256: str
+    manifest: dict[str, Any]
+    vocabulary: list[str]
+    idf: FloatArray
+    centre: FloatArray
+    heads: Heads
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _release_hash(files: dict[str, str]) -> str:
+    lines = [f"{files[name]}  {name}" for name in sorted(files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def open_release(path: Path | None = None) -> Release:
+    """Open a release and check it against its own hashes.
+
+    Parameters
+    ----------
+    path
+        Its folder; the bundled release by default.
+
+    Raises
+    ------
+    ReleaseError
+        If a file is missing, was changed, or the vocabulary is not the one this version resolves
+        genes to.
+    """
+    from safetensors.numpy import load_file
+
+    from specformer_encoder.genes import vocabulary
+
+    path = path or BUNDLED
+    manifest_file = path / "release.json"
+    if not manifest_file.is_file():
+        raise ReleaseError(f"There is no model release in {path} (no release.json).", _REMEDY)
+    try:
+        manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ReleaseError(f"{manifest_file} is damaged ({error}).", _REMEDY) from error
+    if manifest.get("format") != FORMAT:
+        raise ReleaseError(
+            f"{path} has release format {manifest.get('format')!r}; this version reads {FORMAT}.",
+            "Use a release and a specformer-mcp of the same series.",
+        )
+    for name, expected in manifest["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise ReleaseError(f"The release in {path} lacks {name}.", _REMEDY)
+        if file_sha256(file) != expected:
+            raise ReleaseError(f"{file} was changed after the release was built.", _REMEDY)
+    genes = load_file(path / "genes.safetensors")
+    names = (path / "vocabulary.txt").read_text(encoding="utf-8").split()
+    if names != vocabulary().ensembl_ids:
+        raise ReleaseError(
+            f"The release in {path} has another gene vocabulary ({len(names)} genes) than this "
+            f"version of specformer-mcp ({len(vocabulary())}).",
+            "Use the specformer-mcp version that the release was built with.",
+        )
+    heads = Heads(
+        **load_file(path / "heads.safetensors"),
+        **json.loads((path / "heads.json").read_text(encoding="utf-8")),
+    )
+    return Release(
+        path=path,
+        id=manifest["id"],
+        sha256=_release_hash(manifest["files"]),
+        manifest=manifest,
+        vocabulary=names,
+        idf=genes["idf"],
+        centre=genes["centre"],
+        heads=heads,
+    )
+
+
+def write_release(
+    out: Path,
+    *,
+    release_id: str,
+    encoder: dict[str, Any],
+    model: dict[str, int],
+    vocabulary: list[str],
+    idf: FloatArray,
+    centre: FloatArray,
+    heads: Heads | None,
+    training: dict[str, Any],
+) -> None:
+    """Write a release beside `out` and rename it into place.
+
+    Parameters
+    ----------
+    out
+        Its folder; one that is there is replaced once the new one is whole.
+    release_id
+        Name and version.
+    encoder
+        Weights by name, torch tensors.
+    model
+        Fields of the model's configuration.
+    vocabulary, idf, centre, heads
+        As in `Release`. Without heads the release embeds but does not predict; `release build`
+        uses that to fit them.
+    training
+        How it was trained; goes into the manifest as it is.
+    """
+    import safetensors.numpy
+    import safetensors.torch
+
+    partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        safetensors.torch.save_file(encoder, partial / "encoder.safetensors")
+        safetensors.numpy.save_file(
+            {"idf": idf, "centre": centre}, partial / "genes.safetensors"
+        )
+        (partial / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+        if heads is not None:
+            safetensors.numpy.save_file(heads.tensors(), partial / "heads.safetensors")
+            _write_json(partial / "heads.json", heads.settings())
+        files = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
+        manifest = {
+            "format": FORMAT,
+            "id": release_id,
+            "model": model,
+            "training": training,
+            "files": files,
+        }
+        _write_json(partial / "release.json", manifest)
+        replace_directory(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace_directory(new: Path, out: Path) -> None:
+    """Make `new` durable and put it in the place of `out`, keeping `out` until it is."""
+    for file in (*new.rglob("*"), new):
+        handle = os.open(file, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+    old = out.with_name(f"{out.name}.old-{os.getpid()}")
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def model_fields(config: Any) -> dict[str, int]:
+    """A model configuration as JSON takes it."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,128 @@
+"""From a finished training run to a release: round the weights, embed the patients, fit the heads.
+
+The weights are rounded to bfloat16 first and everything after is fitted on what the rounded
+network says, so the release is judged as it is served.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+from specformer_encoder.corpus import SampleLabel, load_labelled
+from specformer_encoder.embedder import Embedder, FloatArray, unit_length
+from specformer_encoder.errors import ReleaseError
+from specformer_encoder.genes import vocabulary
+from specformer_encoder.heads import LabelledEmbeddings, fit_heads
+from specformer_encoder.model import ModelConfig, SpecFormer
+from specformer_encoder.packed import GENOME_WIDE, PackedCorpus, vocabulary_hash
+from specformer_encoder.release import model_fields, write_release
+
+
+def build_release(
+    *,
+    run: Path,
+    packed: Path,
+    corpus: Path,
+    out: Path,
+    release_id: str,
+    progress: Callable[[str], None],
+) -> None:
+    """Build a release.
+
+    Parameters
+    ----------
+    run
+        Folder of the training run; its `best.safetensors` is taken.
+    packed
+        The packed corpus that it was trained on (for the idf).
+    corpus
+        The labelled corpus; train fits the heads, valid sets them, test is not looked at.
+    out
+        Release folder to write.
+    release_id
+        Name and version, e.g. ``specformer-0.1.0``.
+    progress
+        Told in a line what is being done.
+
+    Raises
+    ------
+    ReleaseError
+        If the run has no checkpoint or was trained on another vocabulary.
+    """
+    checkpoint = run / "best.safetensors"
+    if not checkpoint.is_file():
+        raise ReleaseError(
+            f"{run} has no best.safetensors.", "Train with `specformer pretrain` first."
+        )
+    with safe_open(checkpoint, "pt") as file:
+        metadata = file.metadata()
+        prefix = "model.encoder."
+        weights = {
+            key[len(prefix) :]: file.get_tensor(key).to(torch.bfloat16).contiguous()
+            for key in file.keys()  # noqa: SIM118 - not a mapping
+            if key.startswith(prefix)
+        }
+    names = vocabulary().ensembl_ids
+    if metadata["vocabulary_sha256"] != vocabulary_hash(names):
+        raise ReleaseError(
+            f"{checkpoint} was trained on another gene vocabulary.", "Train again, or use its table."
+        )
+    recipe = json.loads(metadata["recipe"])
+    config = ModelConfig(**recipe["model"])
+    network = SpecFormer(config)
+    network.load_state_dict(weights)
+    idf = PackedCorpus(packed).statistics.idf
+    embedder = Embedder(network, idf, np.zeros(config.embedding, np.float32), None)
+
+    progress("reading the labelled corpus")
+    labels, values = load_labelled(corpus)
+    wide = (~np.isnan(values)).sum(axis=1) >= GENOME_WIDE
+    split = np.array([label.split for label in labels])
+    rows = np.flatnonzero(wide & (split != "test"))
+    progress(f"embedding {len(rows)} profiles of training and validation patients")
+    pooled = embedder.pooled(values[rows])
+    centre = pooled[split[rows] == "train"].mean(axis=0)
+    vectors = unit_length(pooled - centre)
+
+    progress("fitting the heads")
+    train, valid = (
+        labelled(vectors[split[rows] == name], [labels[r] for r in rows if split[r] == name])
+        for name in ("train", "valid")
+    )
+    write_release(
+        out,
+        release_id=release_id,
+        encoder=weights,
+        model=model_fields(config),
+        vocabulary=names,
+        idf=idf,
+        centre=centre,
+        heads=fit_heads(train, valid),
+        training={
+            "recipe": recipe,
+            "step": int(metadata["step"]),
+            "seconds": round(float(metadata["seconds"])),
+            "profiles": {"train": len(train.studies), "valid": len(valid.studies)},
+            "tumors": _tumors_by_type(train),
+        },
+    )
+
+
+def labelled(vectors: FloatArray, labels: list[SampleLabel]) -> LabelledEmbeddings:
+    """Embeddings with the part of their labels that the heads use."""
+    return LabelledEmbeddings(
+        vectors,
+        [label.study for label in labels],
+        np.array([label.sample_type == "tumor" for label in labels]),
+    )
+
+
+def _tumors_by_type(train: LabelledEmbeddings) -> dict[str, int]:
+    names, counts = np.unique(np.array(train.studies)[train.tumor], return_counts=True)
+    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
