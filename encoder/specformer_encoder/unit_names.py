@@ -47,6 +47,35 @@ REMEDY = "Give counts, TPM, FPKM or RSEM values, or log2(x+1) of them, as the pi
 
 
 @dataclass(frozen=True, slots=True)
+class UnitCall:
+    """The unit of a file's values and why it is believed.
+
+    Attributes
+    ----------
+    unit
+        One of `UNITS`.
+    scale
+        One of `SCALES`.
+    length_normalised
+        Whether the values were divided by gene length (TPM, FPKM), or still are to be.
+    confidence
+        0 to 1: how far the evidence fixes scale and length normalisation. A judgement, not a
+        measured frequency.
+    evidence
+        Sentences.
+    overridden
+        Whether a declared unit was taken instead of the detected one.
+    """
+
+    unit: str
+    scale: str
+    length_normalised: bool
+    confidence: float
+    evidence: list[str]
+    overridden: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DeclaredUnit:
     """What a user or a format says the values are; None where it says nothing.
 

@@ -1,4 +1,4 @@
-"""What a unit leaves behind in the numbers: the statistics that unit detection reads.
+"""What a unit leaves behind in the numbers, and the unit that it points to.
 
 Each quantification has a mark of its own. Read counts are whole numbers. TPM and CPM sum to a
 million in each sample. TCGA's RSEM "normalized counts" are scaled so that the upper quartile of
@@ -15,9 +15,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from specformer_encoder.unit_names import LENGTH_NORMALISED, UnitCall
 
 Array = npt.NDArray[np.floating]
 
+MILLION = 1e6
+#: Upper quartile of the expressed genes in TCGA's RSEM values.
+RSEM_QUARTILE = 1000.0
+#: Above this slope on gene length values are counts-like, below it divided by length.
+_LENGTH_SLOPE = -0.2
+#: Shares of whole numbers from which values are counts, and expected counts.
+WHOLE, NEARLY_WHOLE = 0.985, 0.6
 #: Samples that are looked at; more change no median.
 MOST_SAMPLES = 64
 #: Whole numbers are looked for below this: larger values are often rounded.
@@ -140,3 +148,62 @@ def length_slope(row: Array, lengths: Array) -> float:
     upper = y > np.median(y)
     y, x = y[upper] - y[upper].mean(), x[upper] - x[upper].mean()
     return float((x @ y) / (x @ x)) if x.any() else float("nan")
+
+
+def name_unit(marks: Signs, evidence: list[str]) -> UnitCall:
+    """Name the unit of linear values from their marks.
+
+    Parameters
+    ----------
+    marks
+        Statistics of the values.
+    evidence
+        Sentences that come first.
+    """
+
+    def call(unit: str, confidence: float, *sentences: str) -> UnitCall:
+        told = [*evidence, *sentences]
+        if slope == slope:  # not NaN
+            told.append(
+                f"Among well expressed genes the value changes with gene length by a slope of "
+                f"{slope:.2f} (counts: about -0.05, divided by length: about -0.3)."
+            )
+        return UnitCall(unit, "linear", LENGTH_NORMALISED[unit], confidence, told, False)
+
+    slope = marks.length_slope
+    counts_like, divided = slope > _LENGTH_SLOPE + 0.08, slope < _LENGTH_SLOPE  # NaN: neither
+    if marks.whole >= WHOLE:
+        return call("counts", 0.98, f"{100 * marks.whole:.1f} % of small values are whole.")
+    if marks.whole >= NEARLY_WHOLE:
+        return call(
+            "expected_counts",
+            0.95,
+            f"{100 * marks.whole:.0f} % of small values are whole: counts with reads shared "
+            "between genes.",
+        )
+    million = marks.total / MILLION
+    full = abs(million - 1) < 0.02
+    if full or (0.65 < million < 1.02 and marks.genes >= 12_000):
+        told = f"The values of a sample sum to {marks.total:,.0f}, about a million."
+        if counts_like:
+            return call("cpm", 0.75, told, "They do not fall with gene length: CPM.")
+        if divided:
+            return call("tpm", 0.95, told, "They fall with gene length: TPM.")
+        return call("tpm", 0.8, told, "The sum alone cannot tell TPM from CPM; taken as TPM.")
+    quartile = f"The upper quartile of the expressed genes is {marks.upper_quartile:,.4g}"
+    if abs(marks.upper_quartile / RSEM_QUARTILE - 1) < 0.07:
+        return call("rsem_normalized", 0.95, f"{quartile}, as TCGA's RSEM values are scaled.")
+    if marks.total > 1e9:
+        return call("fpkm_uq", 0.7, f"{quartile}, far above counts, as older FPKM-UQ files have.")
+    if marks.median > 60 or marks.total > 3e6:
+        # A quartile near 1,000 speaks for RSEM, so the slope has to speak louder against it.
+        if slope < (_LENGTH_SLOPE if marks.upper_quartile < 900 else _LENGTH_SLOPE - 0.1):
+            return call("fpkm", 0.6, f"{quartile}, as counts have, yet values fall with length.")
+        if 600 < marks.upper_quartile < 2000:
+            return call("rsem_normalized", 0.75, f"{quartile}, near the 1,000 of RSEM values.")
+        return call("expected_counts", 0.65, f"{quartile}: normalised counts of some kind.")
+    if marks.quartile_spread < 0.05:
+        return call("fpkm_uq", 0.85, f"{quartile}, nearly the same in all samples: FPKM-UQ.")
+    if counts_like and marks.genes < 12_000:
+        return call("cpm", 0.5, f"{quartile}, and values do not fall with gene length.")
+    return call("fpkm", 0.8, f"{quartile} and the sum {marks.total:,.0f}, as FPKM has.")

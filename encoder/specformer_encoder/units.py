@@ -11,7 +11,7 @@ was set against other samples, and its share of its own sample cannot be had bac
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,51 +23,28 @@ from specformer_encoder.unit_names import (
     SCALES,
     UNITS,
     DeclaredUnit,
+    UnitCall,
     parse_unit,
 )
-from specformer_encoder.unit_signs import Array, Signs, signs, some_samples, whole
+from specformer_encoder.unit_signs import (
+    MILLION,
+    NEARLY_WHOLE,
+    RSEM_QUARTILE,
+    WHOLE,
+    Array,
+    name_unit,
+    signs,
+    some_samples,
+    whole,
+)
 
 __all__ = ["SCALES", "UNITS", "DeclaredUnit", "UnitCall", "detect_unit", "parse_unit", "to_linear"]
 
 FloatArray = npt.NDArray[np.float32]
 
-_MILLION = 1e6
 _LARGEST_LOG = 30.0  # 2³⁰: more reads than any library has
-_RSEM_QUARTILE = 1000.0
-#: Above this slope on gene length values are counts-like, below it divided by length.
-_LENGTH_SLOPE = -0.2
 #: Share of values at a positive minimum that shows a variance-stabilising floor.
 _FLOOR_SHARE = 0.005
-_WHOLE, _NEARLY_WHOLE = 0.985, 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class UnitCall:
-    """The unit of a file's values and why it is believed.
-
-    Attributes
-    ----------
-    unit
-        One of `UNITS`.
-    scale
-        One of `SCALES`.
-    length_normalised
-        Whether the values were divided by gene length (TPM, FPKM), or still are to be.
-    confidence
-        0 to 1: how far the evidence fixes scale and length normalisation. A judgement, not a
-        measured frequency.
-    evidence
-        Sentences.
-    overridden
-        Whether a declared unit was taken instead of the detected one.
-    """
-
-    unit: str
-    scale: str
-    length_normalised: bool
-    confidence: float
-    evidence: list[str]
-    overridden: bool
 
 
 def detect_unit(
@@ -113,7 +90,7 @@ def detect_unit(
         found = _logarithmic(rows, measured, said)
     else:
         evidence = [f"The largest value is {np.nanmax(matrix):,.6g}, so the scale is linear."]
-        found = _linear(signs(rows, measured), evidence)
+        found = name_unit(signs(rows, measured), evidence)
     return found if said is None else _declared(found, said, str(declared), rows, measured)
 
 
@@ -178,7 +155,7 @@ def _is_logarithm(matrix: Array) -> bool:
             f"{largest[low].max():.3g}) and others linear (largest {top:,.6g}).",
             "Split the file by unit, or bring all samples to one scale.",
         )
-    shallow = all(whole(row[row > 0]) > _WHOLE for row in some_samples(matrix))
+    shallow = all(whole(row[row > 0]) > WHOLE for row in some_samples(matrix))
     return bool(low.all()) and not shallow
 
 
@@ -273,67 +250,16 @@ def _undone(
     linear[linear < offset * 1e-3] = 0.0
     marks = signs(linear, lengths)
     score = 1.2 if base == 2.0 else 0.0
-    million = marks.total / _MILLION
-    quartile = marks.upper_quartile / _RSEM_QUARTILE
-    if marks.whole > _NEARLY_WHOLE or abs(million - 1) < 0.005 or abs(quartile - 1) < 0.03:
+    million = marks.total / MILLION
+    quartile = marks.upper_quartile / RSEM_QUARTILE
+    if marks.whole > NEARLY_WHOLE or abs(million - 1) < 0.005 or abs(quartile - 1) < 0.03:
         score += 3.0
     elif 0.7 < million < 1.02 or 0.9 < quartile < 1.25:
         score += 1.0
     # The least that any unit has: FPKM of 19,600 protein-coding genes sum to 230,000.
     if marks.largest < 1000 or marks.total > 1e9 or marks.total < 10.0 * marks.genes:
         score -= 2.0
-    return score, _linear(marks, [])
-
-
-def _linear(marks: Signs, evidence: list[str]) -> UnitCall:
-    """Name the unit of linear values from their marks."""
-
-    def call(unit: str, confidence: float, *sentences: str) -> UnitCall:
-        told = [*evidence, *sentences]
-        if slope == slope:  # not NaN
-            told.append(
-                f"Among well expressed genes the value changes with gene length by a slope of "
-                f"{slope:.2f} (counts: about -0.05, divided by length: about -0.3)."
-            )
-        return UnitCall(unit, "linear", LENGTH_NORMALISED[unit], confidence, told, False)
-
-    slope = marks.length_slope
-    counts_like, divided = slope > _LENGTH_SLOPE + 0.08, slope < _LENGTH_SLOPE  # NaN: neither
-    if marks.whole >= _WHOLE:
-        return call("counts", 0.98, f"{100 * marks.whole:.1f} % of small values are whole.")
-    if marks.whole >= _NEARLY_WHOLE:
-        return call(
-            "expected_counts",
-            0.95,
-            f"{100 * marks.whole:.0f} % of small values are whole: counts with reads shared "
-            "between genes.",
-        )
-    million = marks.total / _MILLION
-    full = abs(million - 1) < 0.02
-    if full or (0.65 < million < 1.02 and marks.genes >= 12_000):
-        told = f"The values of a sample sum to {marks.total:,.0f}, about a million."
-        if counts_like:
-            return call("cpm", 0.75, told, "They do not fall with gene length: CPM.")
-        if divided:
-            return call("tpm", 0.95, told, "They fall with gene length: TPM.")
-        return call("tpm", 0.8, told, "The sum alone cannot tell TPM from CPM; taken as TPM.")
-    quartile = f"The upper quartile of the expressed genes is {marks.upper_quartile:,.4g}"
-    if abs(marks.upper_quartile / _RSEM_QUARTILE - 1) < 0.07:
-        return call("rsem_normalized", 0.95, f"{quartile}, as TCGA's RSEM values are scaled.")
-    if marks.total > 1e9:
-        return call("fpkm_uq", 0.7, f"{quartile}, far above counts, as older FPKM-UQ files have.")
-    if marks.median > 60 or marks.total > 3e6:
-        # A quartile near 1,000 speaks for RSEM, so the slope has to speak louder against it.
-        if slope < (_LENGTH_SLOPE if marks.upper_quartile < 900 else _LENGTH_SLOPE - 0.1):
-            return call("fpkm", 0.6, f"{quartile}, as counts have, yet values fall with length.")
-        if 600 < marks.upper_quartile < 2000:
-            return call("rsem_normalized", 0.75, f"{quartile}, near the 1,000 of RSEM values.")
-        return call("expected_counts", 0.65, f"{quartile}: normalised counts of some kind.")
-    if marks.quartile_spread < 0.05:
-        return call("fpkm_uq", 0.85, f"{quartile}, nearly the same in all samples: FPKM-UQ.")
-    if counts_like and marks.genes < 12_000:
-        return call("cpm", 0.5, f"{quartile}, and values do not fall with gene length.")
-    return call("fpkm", 0.8, f"{quartile} and the sum {marks.total:,.0f}, as FPKM has.")
+    return score, name_unit(marks, [])
 
 
 def _declared(
@@ -349,7 +275,7 @@ def _declared(
     impossible = ""
     if unit == "counts" and found.scale == "linear" and marks.whole < 0.5:
         impossible = f"only {100 * marks.whole:.0f} % of the small values are whole numbers"
-    elif unit in ("tpm", "cpm") and marks.total > 1.05 * _MILLION:
+    elif unit in ("tpm", "cpm") and marks.total > 1.05 * MILLION:
         impossible = f"a sample's values sum to {marks.total:,.0f}, more than a million"
     if impossible:
         linear = found.scale == "linear"
