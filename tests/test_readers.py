@@ -350,3 +350,35 @@ def test_corpus_matrix_as_text_gives_the_same_values(tmp_path, by_sample):
     assert again.gene_ids == raw.gene_ids
     assert again.samples == raw.samples
     np.testing.assert_array_equal(again.values, raw.values)
+
+
+def test_damaged_files_raise_nothing_but_their_own_errors(tmp_path):
+    rng = np.random.default_rng(6)
+    sources = [table().encode(), table(";", decimal=",").encode(), table().encode("utf-16")]
+    sources += [gzip.compress(table().encode()), table(",", quote='"').encode("latin-1")]
+    pieces = [
+        b"\t",
+        b",",
+        b"\n",
+        b'"',
+        b";",
+        b"NaN",
+        b"1e400",
+        b"\x00",
+        b"\r",
+        b"NA",
+        b"\xff",
+        b" ",
+    ]
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(400):
+        content = bytearray(sources[rng.integers(len(sources))])
+        for _ in range(rng.integers(1, 5)):
+            at = int(rng.integers(len(content)))
+            content[at : at + int(rng.integers(0, 4))] = pieces[rng.integers(len(pieces))]
+        try:
+            read(write(tmp_path, "damaged.tsv", bytes(content)))
+            outcomes["read"] += 1
+        except (InputFileError, ValueProblem):
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 20

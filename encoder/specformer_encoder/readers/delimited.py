@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pc
-from specformer_encoder.errors import InputFileError, ValueProblem
-from specformer_encoder.readers.layout import MISSING, to_number
+from specformer_encoder.errors import InputFileError, SpecformerError, ValueProblem
+from specformer_encoder.readers.layout import MISSING
 from specformer_encoder.readers.opening import InflatedStream, Limits, read_head
 
 _FIRST_LOOK = 1 << 20  # bytes: enough for the header of a matrix with 20,000 samples
@@ -198,13 +198,8 @@ def parse(
     keys = [f"c{j}" for j in range(len(names))]
     types = dict.fromkeys((keys[j] for j in value_columns), pa.float32())
     types |= dict.fromkeys((keys[j] for j in text_columns), pa.string())
-    faults: list[Any] = []
 
-    def note(row: Any) -> str:
-        faults.append(row)
-        return "error"
-
-    def run(columns: list[int], as_types: dict[str, Any], *, use_threads: bool) -> Any:
+    def run(*, use_threads: bool) -> Any:
         with InflatedStream(path, limits) as stream:
             return pc.read_csv(
                 pa.PythonFile(stream, mode="r"),
@@ -215,46 +210,24 @@ def parse(
                     use_threads=use_threads,
                     block_size=max(1 << 22, 4 * head.longest),
                 ),
-                parse_options=pc.ParseOptions(
-                    delimiter=head.delimiter, invalid_row_handler=note
-                ),
+                parse_options=pc.ParseOptions(delimiter=head.delimiter),
                 convert_options=pc.ConvertOptions(
-                    column_types=as_types,
-                    include_columns=[keys[j] for j in columns],
+                    column_types=types,
+                    include_columns=[keys[j] for j in text_columns + value_columns],
                     null_values=list(MISSING),
                     strings_can_be_null=False,
                     decimal_point=head.decimal,
                 ),
-            )  # fmt: skip
+            )
 
     first_line = head.skipped + header_rows + 1
     try:
-        table = run(text_columns + value_columns, types, use_threads=True)
-    except pa.ArrowInvalid as error:
-        if faults:
-            raise InputFileError(
-                f"A row of {path.name!r} has {faults[0].actual_columns} cells where "
-                f"{faults[0].expected_columns} were expected: {str(faults[0].text)[:60]!r}.",
-                "Mend or remove that row; the file may have been cut off.",
-            ) from None
-        column = re.search(r"column #(\d+)", str(error))
-        if column is None or "UTF8" in str(error):
-            raise InputFileError(
-                f"{path.name!r} cannot be parsed: {error}.", "Save the table as UTF-8 text."
-            ) from None
-        at = int(column.group(1))
-        at = at if at in value_columns else (text_columns + value_columns)[at]
-        cells = run([at], {keys[at]: pa.string()}, use_threads=False).column(0).to_pylist()
-        row = next(
-            i
-            for i, cell in enumerate(cells)
-            if cell.strip() not in MISSING and to_number(cell, decimal=head.decimal) is None
-        )
-        raise ValueProblem(
-            f"{path.name!r} has the cell {cells[row][:40]!r} in column {names[at]!r}, line "
-            f"{row + first_line}, where a number was expected.",
-            "Replace it by a number, or leave it empty if the gene was not measured.",
-        ) from None
+        try:
+            table = run(use_threads=True)
+        except pa.ArrowInvalid:
+            table = run(use_threads=False)  # fails again, and now names the row
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise _explained(str(error), path.name, names) from None
     texts = [table.column(i).to_pylist() for i in range(len(text_columns))]
     values = np.empty((len(value_columns), table.num_rows), np.float32)
     for i, at in enumerate(value_columns):
@@ -270,3 +243,24 @@ def parse(
                 "if the gene was not measured.",
             )
     return texts, values
+
+
+def _explained(message: str, source: str, names: list[str]) -> SpecformerError:
+    """Turn a parser's message into an error that names the place in the file."""
+    cell = re.search(r"column #(\d+): Row #(\d+): .* to float: invalid value '(.*)'", message)
+    if cell:
+        return ValueProblem(
+            f"{source!r} has the cell {cell[3][:40]!r} in column {names[int(cell[1])]!r}, line "
+            f"{cell[2]}, where a number was expected.",
+            "Replace it by a number, or leave it empty if the gene was not measured.",
+        )
+    row = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", message)
+    if row:
+        return InputFileError(
+            f"Line {row[1]} of {source!r} has {row[3]} cells where {row[2]} were expected.",
+            "Mend or remove that row; the file may have been cut off.",
+        )
+    return InputFileError(
+        f"{source!r} cannot be parsed: {message[:200]}.",
+        "Save the table as UTF-8 text without stray quotes.",
+    )
