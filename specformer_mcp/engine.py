@@ -64,8 +64,8 @@ class Engine:
         max_bytes: int = 1_000_000_000,
         max_inflated_bytes: int = 4_000_000_000,
     ) -> None:
-        self._release = release or _from_environment("SPECFORMER_RELEASE")
-        self._index = index or _from_environment("SPECFORMER_INDEX")
+        self._release = release or from_environment("SPECFORMER_RELEASE")
+        self._index = index or from_environment("SPECFORMER_INDEX")
         self._max_bytes = max_bytes
         self._max_inflated_bytes = max_inflated_bytes
         self._loading = threading.Lock()
@@ -198,7 +198,8 @@ class Engine:
             logger.exception("loading failed")
 
 
-def _from_environment(name: str) -> Path | None:
+def from_environment(name: str) -> Path | None:
+    """Return the directory that an environment variable names, or None."""
     value = os.environ.get(name)
     return Path(value) if value else None
 

@@ -34,7 +34,9 @@ def engine():
 
 def server_for(folder, *, store=None, engine_=None):
     folders = AllowedFolders((Path(folder).resolve(), ROOT / "examples"), Path(folder).resolve())
-    return create_server(engine=engine_ or engine(), folders=folders, store=store or SampleStore())
+    return create_server(
+        engine=engine_ or engine(), folders=folders, store=SampleStore() if store is None else store
+    )
 
 
 def talk(server, conversation, *, mode="auto"):

@@ -83,7 +83,7 @@ def test_nothing_but_the_protocol_is_on_stdout(tmp_path):
     assert "written to descriptor 1" in errors
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("wait_s", [0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
 def test_a_client_that_leaves_at_once_leaves_no_mess(wait_s):
     """The background load must not turn a quick goodbye into a crash or a hang."""
     process = subprocess.Popen(

@@ -210,7 +210,7 @@ def test_pathways_against_a_named_cohort(tmp_path):
         place = stats.gene_sets[pathway["gene_set"]]
         z = (pathway["score"] - stats.mean[place]) / stats.sd[place]
         # Scores are shown with four digits, so z can only be had back roughly.
-        assert pathway["z"] == pytest.approx(z, abs=0.01 + 1e-4 / stats.sd[place])
+        assert pathway["z"] == pytest.approx(z, abs=0.01 + 1e-4 / float(stats.sd[place]))
 
 
 def test_sample_names_cannot_forge_lines(tmp_path):

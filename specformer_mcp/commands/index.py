@@ -48,7 +48,9 @@ def _build(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from specformer_index.opening import read_info, verify
 
-    info = read_info(args.index)
+    from specformer_mcp.engine import from_environment
+
+    info = read_info(args.index or from_environment("SPECFORMER_INDEX"))
     print(f"index     {info.version}, built {info.created}")
     print(f"release   {info.release_id}, sha256 {info.release_sha256}")
     print(f"vectors   {info.dimensions} dimensions")

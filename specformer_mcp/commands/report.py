@@ -38,7 +38,22 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.file).expanduser()
     if not path.exists():
         raise InputFileError(f"There is no file {path}.", "Check the spelling.")
-    return asyncio.run(_report(args, path.resolve()))
+    try:
+        return asyncio.run(_report(args, path.resolve()))
+    except BaseExceptionGroup as group:
+        # The client runs in a task group, which wraps whatever is raised inside.
+        expected = _first_expected(group)
+        if expected is None:
+            raise
+        raise expected from None
+
+
+def _first_expected(group: BaseExceptionGroup[BaseException]) -> SpecformerError | None:
+    for error in group.exceptions:
+        found = _first_expected(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, SpecformerError):
+            return found
+    return None
 
 
 async def _report(args: argparse.Namespace, path: Path) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 
@@ -45,15 +47,25 @@ def run(args: argparse.Namespace) -> int:
 
     engine = Engine(release=args.release, index=args.index)
     if args.transport == "stdio":
-        serve_stdio(create_server(engine=engine, folders=AllowedFolders.for_stdio(args.allow_dir)))
-        return 0
-    serve_http(
-        create_server(engine=engine, folders=AllowedFolders.for_http(args.allow_dir)),
-        engine=engine,
-        host=args.host,
-        port=args.port,
-        security=http_security(
+        folders = AllowedFolders.for_stdio(args.allow_dir)
+        serve_stdio(create_server(engine=engine, folders=folders))
+    else:
+        folders = AllowedFolders.for_http(args.allow_dir)
+        security = http_security(
             host=args.host, port=args.port, hosts=args.allow_host, origins=args.allow_origin
-        ),
-    )
+        )
+        serve_http(
+            create_server(engine=engine, folders=folders),
+            engine=engine,
+            host=args.host,
+            port=args.port,
+            security=security,
+        )
+    if engine.state == "loading":
+        # The client left during the background load. The interpreter's ordinary exit would stop
+        # that thread inside a C++ library, which then aborts the process; nothing is left to
+        # write, so leave at once.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
