@@ -1,7 +1,9 @@
 """How often is the unit of a real file detected? Every profile alone, and every file as a matrix.
 
 The units that the corpus states are the truth. Three questions, in order of what a wrong answer
-costs: (a) linear or logarithmic, (b) divided by gene length or not, (c) the exact unit.
+costs: (a) linear or logarithmic, (b) divided by gene length or not, (c) the exact unit. The
+thresholds of the detection were chosen while looking at these files, so the numbers describe how
+well the rules fit them, not how well they do on a pipeline that is not among them.
 
     python benchmarks/unit_detection.py --corpus DIR
 """
@@ -20,7 +22,7 @@ from specformer_encoder.readers import read
 from specformer_encoder.units import UnitCall, detect_unit
 
 #: Unit in the corpus → (unit, logarithmic, divided by gene length). What `panel_paired` calls log2
-#: is log2 of TCGA's RSEM values; the variance-stabilised values are of counts.
+#: is taken to be log2 of RSEM values (its origin does not say); vst is computed from counts.
 TRUTH = {
     "counts": ({"counts"}, False, False),
     "rsem_raw_counts": ({"expected_counts"}, False, False),
