@@ -32,8 +32,10 @@ def _build(args: argparse.Namespace) -> int:
     from specformer_encoder.gene_sets import GeneSets
     from specformer_index.build import build_index
 
+    from specformer_mcp.engine import from_environment
+
     info = build_index(
-        embedder=Embedder.load(args.release),
+        embedder=Embedder.load(args.release or from_environment("SPECFORMER_RELEASE")),
         corpus=args.corpus,
         out=args.out,
         medians=args.medians,
