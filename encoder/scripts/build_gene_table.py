@@ -4,7 +4,8 @@ Writes two Parquet files into `specformer_encoder/data/`, each with its source v
 schema metadata:
 
 `genes.parquet`
-    One row a gene of GENCODE: ensembl_id, symbol, biotype, length (bp), in_vocabulary. The
+    One row a gene of GENCODE: ensembl_id, symbol, biotype, length (bp, median over transcripts),
+    in_vocabulary. The
     vocabulary is what GENCODE calls protein-coding and HGNC a gene with a protein product, in the
     order of the Ensembl id.
 `identifiers.parquet`

@@ -76,7 +76,7 @@ class Embedder:
     @property
     def dimensions(self) -> int:
         """Width of an embedding, E."""
-        return self.network.config.embedding
+        return self.network.config.width
 
     def pooled(self, values: FloatArray, *, length: int | None = None) -> FloatArray:
         """(S, V) profiles → (S, E) vectors before centring and scaling."""

@@ -49,7 +49,7 @@ class Vocabulary:
     ensembl_ids, symbols
         V names each.
     lengths
-        (V,) float32, transcript length in base pairs as GENCODE's table gives it.
+        (V,) float32, exonic length in base pairs; see `encoder/scripts/build_gene_lengths.py`.
     """
 
     ensembl_ids: list[str]
@@ -158,11 +158,19 @@ def vocabulary() -> Vocabulary:
     """The bundled gene vocabulary: protein-coding in GENCODE and in HGNC, by Ensembl id."""
     genes = pq.read_table(DATA / "genes.parquet")
     genes = genes.filter(genes["in_vocabulary"])
-    return Vocabulary(
-        ensembl_ids=genes["ensembl_id"].to_pylist(),
-        symbols=genes["symbol"].to_pylist(),
-        lengths=genes["length"].to_numpy().astype(np.float32),
-    )
+    ids = genes["ensembl_id"].to_pylist()
+    return Vocabulary(ids, genes["symbol"].to_pylist(), _lengths(ids, genes["length"].to_numpy()))
+
+
+def _lengths(
+    ensembl_ids: list[str], transcript: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float32]:
+    """Exonic lengths; a gene without one keeps GENCODE's median transcript, to the same scale."""
+    table = pq.read_table(DATA / "gene_lengths.parquet")
+    exonic = dict(zip(table["ensembl_id"].to_pylist(), table["length"].to_pylist(), strict=True))
+    lengths = np.array([exonic.get(gene, np.nan) for gene in ensembl_ids])
+    lengths = np.where(np.isnan(lengths), transcript * np.nanmedian(lengths / transcript), lengths)
+    return lengths.astype(np.float32)
 
 
 def _look_up(name: str, table: _Table) -> tuple[str, int, str]:

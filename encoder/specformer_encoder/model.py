@@ -6,7 +6,7 @@ feed-forward layers mix them. Two things are read from the result: at masked pos
 stood there (the output layer is tied to the gene vectors); and from the attention-pooled sequence,
 the sample's vector, from which a linear decoder must recover the whole rank profile.
 
-Shapes: B profiles, T tokens, D model width, H heads, E embedding width, V genes.
+Shapes: B profiles, T tokens, D model width and width of the sample's vector, H heads, V genes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ class ModelConfig:
     """Attention heads, H; must divide `width`."""
     expansion: int = 4
     """Width of the feed-forward layer as a multiple of `width`."""
-    embedding: int = 256
-    """Width of the sample's vector, E."""
 
 
 class Block(nn.Module):
@@ -45,12 +43,12 @@ class Block(nn.Module):
         super().__init__()
         D = config.width
         self.heads = config.heads
-        self.norm_attention = nn.RMSNorm(D, elementwise_affine=False)
+        self.norm_attention = nn.LayerNorm(D, elementwise_affine=False)
         self.qkv = nn.Linear(D, 3 * D, bias=False)
-        self.norm_q = nn.RMSNorm(D // config.heads, elementwise_affine=False)
-        self.norm_k = nn.RMSNorm(D // config.heads, elementwise_affine=False)
+        self.norm_q = nn.LayerNorm(D // config.heads, elementwise_affine=False)
+        self.norm_k = nn.LayerNorm(D // config.heads, elementwise_affine=False)
         self.attention_out = nn.Linear(D, D, bias=False)
-        self.norm_mlp = nn.RMSNorm(D, elementwise_affine=False)
+        self.norm_mlp = nn.LayerNorm(D, elementwise_affine=False)
         self.up = nn.Linear(D, config.expansion * D, bias=False)
         self.down = nn.Linear(config.expansion * D, D, bias=False)
 
@@ -73,21 +71,17 @@ class SpecFormer(nn.Module):
         D = config.width
         self.gene = nn.Embedding(config.genes + 1, D)
         self.rank = nn.Embedding(config.length, D)
+        nn.init.normal_(self.rank.weight, std=0.02)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(D, elementwise_affine=False)
+        self.norm = nn.LayerNorm(D, elementwise_affine=False)
         self.gene_bias = nn.Parameter(torch.zeros(config.genes))
-        self.predict = nn.Linear(D, D, bias=False)
         self.pool_query = nn.Linear(D, config.heads, bias=False)
-        self.pool_out = nn.Linear(D, config.embedding, bias=False)
         self.apply(_initialise)
         # Blocks start as the identity and pooling as the mean: training begins at a bag of genes.
         for block in self.blocks:
             nn.init.zeros_(block.attention_out.weight)
             nn.init.zeros_(block.down.weight)
         nn.init.zeros_(self.pool_query.weight)
-        nn.init.eye_(self.predict.weight)
-        if config.embedding == D:
-            nn.init.eye_(self.pool_out.weight)
 
     @property
     def mask_token(self) -> int:
@@ -106,22 +100,21 @@ class SpecFormer(nn.Module):
             x = block(x)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def gene_vectors(self) -> Tensor:
-        """(V, D) vectors of the genes: the input's and, tied, the output layer's."""
-        return self.gene.weight[: self.config.genes]
+    def output_vectors(self) -> Tensor:
+        """(V, D) of the output layer: the gene vectors themselves, to the scale of logits."""
+        return self.gene.weight[: self.config.genes] * self.config.width**-0.5
 
     def pool(self, states: Tensor) -> Tensor:
-        """(B, T, D) states → (B, E) sample vectors; each head weighs the tokens its own way."""
+        """(B, T, D) states → (B, D) sample vectors; each head weighs the tokens its own way."""
         B, T, D = states.shape
         H = self.config.heads
         weight = self.pool_query(states).softmax(dim=1)  # (B, T, H)
         values = states.view(B, T, H, D // H)
-        pooled = torch.einsum("bth,bthd->bhd", weight, values).reshape(B, D)
-        return self.pool_out(pooled)  # type: ignore[no-any-return]
+        return torch.einsum("bth,bthd->bhd", weight, values).reshape(B, D)
 
 
 def _initialise(module: nn.Module) -> None:
-    # N(0, 0.02): with torch's default N(0, 1) gene vectors a tied output layer starts at a loss of
-    # about 150 nats instead of ln V.
-    if isinstance(module, nn.Linear | nn.Embedding):
+    # Gene vectors have unit variance, so that an optimiser step of fixed size changes them little;
+    # the output layer scales them down, so that training starts near ln V and not far above it.
+    if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)

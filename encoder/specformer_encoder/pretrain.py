@@ -40,7 +40,7 @@ from specformer_encoder.masked_loss import masked_gene_loss
 from specformer_encoder.model import SpecFormer
 from specformer_encoder.packed import PackedCorpus
 from specformer_encoder.recipe import Recipe
-from specformer_encoder.warm_start import cooccurrence_vectors
+from specformer_encoder.warm_start import warm_start
 
 #: An interruption loses at most this many seconds of work.
 CHECKPOINT_SECONDS = 60.0
@@ -57,12 +57,13 @@ class Pretrainer(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.encoder = SpecFormer(recipe.model)
-        self.decoder = nn.Linear(recipe.model.embedding, recipe.model.genes)
-        nn.init.normal_(self.decoder.weight, std=0.02)
+        self.decoder = nn.Linear(recipe.model.width, recipe.model.genes)
+        # From zero: a random decoder would pull the sample's vector about before it has learnt.
+        nn.init.zeros_(self.decoder.weight)
         nn.init.zeros_(self.decoder.bias)
 
     def losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses of one view and the (B, E) sample vectors.
+        """Losses of one view and the (B, D) sample vectors.
 
         `masked` is in nats a gene, `named` the share of hidden genes that is named, `decode` the
         squared error of the standardised ranks (1 = predicting every gene's mean).
@@ -73,8 +74,8 @@ class Pretrainer(nn.Module):
         # Hidden positions are gathered before the output layer: V is large, T - M would be waste.
         at_hidden = states.gather(1, batch.hidden[..., None].expand(B, M, D))  # (B, M, D)
         masked, named = masked_gene_loss(
-            self.encoder.predict(at_hidden),
-            self.encoder.gene_vectors(),
+            at_hidden,
+            self.encoder.output_vectors(),
             self.encoder.gene_bias,
             batch.genes,
             batch.measured,
@@ -103,7 +104,7 @@ class Pretrainer(nn.Module):
 
 
 def agreement(u: Tensor, v: Tensor, temperature: float) -> Tensor:
-    """InfoNCE between (B, E) vectors of two views, both ways; 0 when every view finds its other.
+    """InfoNCE between (B, D) vectors of two views, both ways; 0 when every view finds its other.
 
     Vectors are centred on the mean of the batch first, as they are on the training mean in use.
     """
@@ -146,11 +147,7 @@ class Run:
         if (out / "last.safetensors").exists():
             self._resume()
         elif recipe.train.warm_start:
-            model = recipe.model
-            vectors = cooccurrence_vectors(corpus, model.width, model.length, recipe.train.seed)
-            with torch.no_grad():
-                occurring = vectors.any(dim=1)
-                self.model.encoder.gene.weight[:-1][occurring] = vectors[occurring]
+            warm_start(self.model.encoder, corpus, recipe.train.seed)
         self.model.to(self.device)
 
     def _optimizer(self) -> torch.optim.AdamW:
@@ -188,7 +185,7 @@ class Run:
         total = self.model.total(losses)
         if not torch.isfinite(total):
             raise TrainingError(
-                f"The loss became {float(total)} at step {self.step}.",
+                f"The loss became {float(total.detach())} at step {self.step}.",
                 f"The last good checkpoint is in {self.out}; lower learning_rate and start again.",
             )
         self.optimizer.zero_grad(set_to_none=True)

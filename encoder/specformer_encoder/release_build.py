@@ -78,7 +78,7 @@ def build_release(
     network = SpecFormer(config)
     network.load_state_dict(weights)
     idf = PackedCorpus(packed).statistics.idf
-    embedder = Embedder(network, idf, np.zeros(config.embedding, np.float32), None)
+    embedder = Embedder(network, idf, np.zeros(config.width, np.float32), None)
 
     progress("reading the labelled corpus")
     labels, values = load_labelled(corpus)

@@ -1,0 +1,96 @@
+"""The model card: written from the release's manifest and its evaluation, never by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from specformer_encoder.evaluate.run import doubt_table, table
+from specformer_encoder.release import Release
+
+_CARD = """---
+license: mit
+library_name: specformer-mcp
+tags: [rna-seq, gene-expression, cancer, transformer, masked-gene-identity]
+---
+# {id}
+
+An encoder of bulk RNA-seq profiles. A profile becomes a gene sequence by TF-IDF ordering; a
+transformer with {layers} layers of width {width} ({parameters:.1f} M parameters, {genes:,} genes,
+sequences of {length}) was pretrained to name hidden genes, to decode the whole rank profile from
+the sample's vector, and to recognise a sample in another unit, pipeline or gene panel. It never
+predicts an expression value, and never sees one.
+
+- SHA-256 of what decides an answer: `{sha256}`
+- Training: recipe `{recipe}`, {step:,} steps, {minutes} minutes on the machine that trained it
+- Data: {train:,} genome-wide profiles of training patients fitted the heads ({valid:,} of
+  validation patients set them); pretraining also saw gene panels of training patients. TCGA,
+  TARGET and GTEx, open access, as republished in public packages and repositories. The release
+  holds weights and statistics, no profile.
+
+## Test results
+
+{profiles} genome-wide test profiles of {patients} patients whom nothing was fitted or chosen on,
+{n_types} cancer types with at least ten training tumours. 95 % intervals are bootstrapped over
+patients. The baselines were fitted on the same profiles in the same run.
+
+{table}
+
+{doubt}
+
+Made by
+
+    specformer data build --corpus CORPUS --out runs/corpus.arrow
+    specformer pretrain {recipe} --corpus runs/corpus.arrow --out runs/{recipe}
+    specformer release build --run runs/{recipe} --packed runs/corpus.arrow --corpus CORPUS \\
+        --out encoder/specformer_encoder/release --id {id}
+    specformer evaluate encoder/specformer_encoder/release --corpus CORPUS --write
+
+## Types and training tumours
+
+{types}
+
+## Limits
+
+- Types outside this list cannot be predicted. The prediction's doubt is there to say so, and the
+  table above says how often it does.
+- Source and type are confounded in the data: several types come almost entirely from one pipeline.
+  A sample from a pipeline that none of the sources used may be placed worse than the table says.
+- Colon and rectum (COAD, READ) are one disease to the transcriptome; read them together.
+- The prediction set's coverage holds for patients like the validation patients.
+- Few genes measured (panels) make a worse embedding; the answer states how many were.
+- For research. Not a medical device; no diagnosis may rest on it.
+"""
+
+
+def write_card(release: Release, results: dict[str, Any]) -> None:
+    """Write `evaluation.json` and `MODEL_CARD.md` into the release's folder."""
+    from specformer_encoder.model import ModelConfig, SpecFormer
+
+    model = release.manifest["model"]
+    training = release.manifest["training"]
+    network = SpecFormer(ModelConfig(**model))
+    tumors = training["tumors"]
+    card = _CARD.format(
+        id=release.id,
+        sha256=release.sha256,
+        parameters=sum(p.numel() for p in network.parameters()) / 1e6,
+        layers=model["layers"],
+        width=model["width"],
+        genes=model["genes"],
+        length=model["length"],
+        recipe=training["recipe"]["name"],
+        step=training["step"],
+        minutes=round(training["seconds"] / 60),
+        train=training["profiles"]["train"],
+        valid=training["profiles"]["valid"],
+        profiles=results["classification"]["profiles"],
+        patients=results["classification"]["patients"],
+        n_types=len(release.heads.types),
+        table=table(results),
+        doubt=doubt_table(results),
+        types=", ".join(f"{name} {tumors[name]}" for name in release.heads.types),
+    )
+    text = json.dumps(results, indent=1) + "\n"
+    (release.path / "evaluation.json").write_text(text, encoding="utf-8")
+    (release.path / "MODEL_CARD.md").write_text(card, encoding="utf-8")

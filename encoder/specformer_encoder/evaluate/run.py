@@ -1,0 +1,77 @@
+"""Evaluate a release on the test patients of a labelled corpus, all questions in one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from specformer_encoder.corpus import load_labelled
+from specformer_encoder.embedder import Embedder
+from specformer_encoder.evaluate.classification import EmbeddedCorpus, classification, doubt
+from specformer_encoder.evaluate.metrics import Estimate
+
+
+def evaluate(embedder: Embedder, corpus: Path, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Everything that is known of a release, as JSON takes it.
+
+    Parameters
+    ----------
+    embedder
+        The release.
+    corpus
+        Labelled corpus; baselines are fitted on train, everything is judged on test.
+    progress
+        Told in a line what is being done.
+    """
+    progress("reading the labelled corpus")
+    labels, values = load_labelled(corpus)
+    progress(f"embedding {len(labels)} profiles")
+    embedded = EmbeddedCorpus(labels, values, embedder.embed(values))
+    progress("classification: the release and the baselines")
+    results = {
+        "release": {"id": embedder.release.id, "sha256": embedder.release.sha256},
+        "classification": classification(embedded, embedder),
+        "doubt": doubt(embedded, embedder),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(results, default=_plain))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return {k: round(v, 4) for k, v in dataclasses.asdict(value).items()}
+    raise TypeError(f"{type(value)} is not JSON")
+
+
+def table(results: dict[str, Any]) -> str:
+    """The classification results as a Markdown table, intervals in brackets."""
+    methods = results["classification"]["methods"]
+    metrics = list(next(iter(methods.values())))
+    lines = [
+        "| method | " + " | ".join(metrics) + " |",
+        "|---" * (len(metrics) + 1) + "|",
+    ]
+    for method, scores in methods.items():
+        cells = [estimate(scores[metric]) for metric in metrics]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def doubt_table(results: dict[str, Any]) -> str:
+    """Calibration, coverage and flags as a Markdown table."""
+    found = results["doubt"]
+    lines = ["| what | test patients |", "|---|---|"]
+    lines += [f"| {name} | {estimate(value)} |" for name, value in found.items() if name != "flagged"]
+    for group, value in found["flagged"].items():
+        if value["profiles"]:
+            share = estimate(value["share"])
+            lines.append(f"| flagged: {group} ({value['profiles']} profiles) | {share} |")
+    return "\n".join(lines)
+
+
+def estimate(value: dict[str, float]) -> str:
+    """An estimate with its interval."""
+    return f"{value['value']:.3f} ({value['low']:.3f}-{value['high']:.3f})"

@@ -1,0 +1,89 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# Two cores and several processes: waiting threads must sleep, not spin. Read when torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from specformer_encoder.corpus import build
+from specformer_encoder.genes import vocabulary
+from specformer_encoder.packed import LABELS, PackedCorpus
+from specformer_encoder.profiles import load_profiles
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def shared_corpus() -> Path:
+    """The real labelled corpus, which is not part of the repository."""
+    corpus = SHARED / "corpus"
+    if not corpus.is_dir():
+        pytest.skip("needs ../shared/corpus, which is not there")
+    return corpus
+
+
+@dataclass(frozen=True)
+class SmallCorpus:
+    """A labelled corpus that fits a test, packed as well."""
+
+    folder: Path
+    packed_path: Path
+    packed: PackedCorpus
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> SmallCorpus:
+    """Simulated patients around the real example samples: each gene times log-normal noise.
+
+    Enough to drive every step of training, release and evaluation; no number that comes out of it
+    says anything about biology.
+    """
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "expression").mkdir()
+    draw = np.random.default_rng(7)
+    colon = load_profiles(EXAMPLES / "coadread_tumors.csv.gz")
+    lung = load_profiles(EXAMPLES / "luad_tumor.tsv.gz")
+    normal = load_profiles(EXAMPLES / "luad_normal.tsv.gz")
+    parents = [
+        ("TCGA-COAD", "tumor", colon.values[0], 24),
+        ("TCGA-LUAD", "tumor", lung.values[0], 24),
+        ("TCGA-LUAD", "normal", normal.values[0], 12),
+    ]
+    measured = ~np.isnan(colon.values[0] + lung.values[0])
+    columns: dict[str, object] = {"ensembl_id": np.array(vocabulary().ensembl_ids)[measured]}
+    rows = []
+    for study, kind, parent, patients in parents:
+        for number in range(patients):
+            name = f"{study}-{kind}-{number}"
+            noise = np.exp(draw.normal(0, 0.5, measured.sum()))
+            # Reads fall on long transcripts, so counts are drawn in proportion to length.
+            expected = parent[measured] * noise * vocabulary().lengths[measured] / 1000
+            columns[name] = draw.poisson(expected).astype(np.float32)
+            split = ("train", "train", "train", "valid", "test")[number % 5]
+            label = dict.fromkeys(LABELS, "") | {
+                "sample_id": f"simulated:{name}",
+                "source": "simulated",
+                "unit": "counts",
+                "barcode": name,
+                "patient": name,
+                "study": study,
+                "sample_type": kind,
+                "split": split,
+            }
+            rows.append(label)
+    pq.write_table(pa.table(columns), folder / "expression" / "simulated.counts.parquet")
+    lines = ["\t".join(LABELS)] + ["\t".join(row[name] for name in LABELS) for row in rows]
+    (folder / "samples.tsv").write_text("\n".join(lines) + "\n")
+    packed_path = folder / "packed.arrow"
+    build(folder, packed_path)
+    return SmallCorpus(folder, packed_path, PackedCorpus(packed_path))
