@@ -269,8 +269,8 @@ def conformal_quantile(scores: npt.NDArray[np.float64], coverage: float) -> floa
     >>> conformal_quantile(np.arange(1, 10) / 10, 0.9)
     0.9
     """
-    n = len(scores)
-    return float(np.quantile(scores, min(1.0, np.ceil((n + 1) * coverage) / n), method="higher"))
+    rank = int(np.ceil((len(scores) + 1) * coverage))
+    return float(np.sort(scores)[min(rank, len(scores)) - 1])
 
 
 def _standardised_logistic(
