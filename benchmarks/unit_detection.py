@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+
 from specformer_encoder.errors import SpecformerError
 from specformer_encoder.genes import map_genes, vocabulary
 from specformer_encoder.readers import read

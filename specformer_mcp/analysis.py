@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from specformer_encoder.errors import SpecformerError
 from specformer_index.errors import ReferenceIndexError
 from specformer_index.names import study_name
-
 from specformer_mcp import __version__
 from specformer_mcp.engine import Engine
 from specformer_mcp.results import (

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from specformer_encoder.errors import SpecformerError
-
 from specformer_mcp import __version__
 
 COMMANDS: dict[str, str] = {

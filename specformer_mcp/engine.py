@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from specformer_encoder.errors import InputFileError, SpecformerError
-
 from specformer_mcp.samples import Sample, handle_of
 
 if TYPE_CHECKING:
@@ -172,6 +171,7 @@ class Engine:
     def _load(self) -> Loaded:
         began = time.monotonic()
         import torch
+
         from specformer_encoder.embedder import Embedder
         from specformer_encoder.gene_sets import GeneSets
         from specformer_index.search import ReferenceIndex

@@ -17,8 +17,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
-from specformer_encoder.errors import InputFileError, SpecformerError
 
+from specformer_encoder.errors import InputFileError, SpecformerError
 from specformer_mcp import analysis, render
 from specformer_mcp.engine import Engine, samples_of
 from specformer_mcp.paths import AllowedFolders

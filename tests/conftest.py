@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from specformer_encoder.corpus import build
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.packed import LABELS, PackedCorpus

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from specformer_encoder.genes import map_genes
 
 ROOT = Path(__file__).parents[1]

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from specformer_encoder import gene_sets
 from specformer_encoder.errors import ReleaseError
 from specformer_encoder.gene_sets import GeneSets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from specformer_encoder.errors import GeneIdentifierError
 from specformer_encoder.genes import MINIMUM_GENES, map_genes, vocabulary
 

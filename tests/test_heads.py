@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss
+
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.evaluate.metrics import (
     accuracy,

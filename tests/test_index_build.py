@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from server_support import COADREAD, NORMAL, TUMOR, engine
+
 from specformer_encoder.errors import SpecformerError
 from specformer_encoder.ssgsea import ssgsea
 from specformer_index.build import build_index

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from specformer_encoder.errors import SpecformerError
 from specformer_index.cohorts import CohortPathwayMoments
 from specformer_index.opening import read_info, verify

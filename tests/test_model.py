@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
+
 from specformer_encoder.embedder import Embedder
-from specformer_encoder.errors import ValueProblem
+from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.masked_loss import masked_gene_loss
 from specformer_encoder.model import ModelConfig, SpecFormer
-from torch.nn import functional
 
 
 def small_network() -> SpecFormer:
@@ -73,5 +74,5 @@ def test_a_profile_has_the_same_bits_alone_and_in_a_batch():
 
 def test_profiles_over_other_genes_are_refused():
     embedder = Embedder(small_network(), np.ones(300, np.float32), np.zeros(32, np.float32), None)
-    with pytest.raises(ValueProblem, match=r"300 vocabulary genes; got shape \(1, 299\)"):
+    with pytest.raises(ExpressionValueError, match=r"300 vocabulary genes; got shape \(1, 299\)"):
         embedder.embed(np.ones((1, 299), np.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from specformer_encoder.ordering import (
     NOT_MEASURED,
     gene_sequence,

@@ -1,4 +1,4 @@
-"""Training end to end on the debug recipe: it learns, it resumes exactly, it stops with a reason."""
+"""Training end to end on the debug recipe: it learns, resumes exactly, stops with a reason."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from specformer_encoder.batches import Batches
 from specformer_encoder.errors import CorpusError, RecipeError, TrainingError
 from specformer_encoder.packed import PackedCorpus
@@ -69,6 +70,7 @@ def test_training_batches_hold_training_patients_only(small_corpus):
 def test_statistics_come_from_training_patients_alone(small_corpus, tmp_path):
     """Scramble every profile outside train: nothing fitted may change."""
     import pyarrow.parquet as pq
+
     from specformer_encoder.corpus import build, read_labels
 
     (tmp_path / "expression").mkdir()

@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from specformer_encoder.errors import InputFileError, ValueProblem
+
+from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.readers import Limits, read
 from specformer_encoder.readers.opening import InflatedStream
 
@@ -222,7 +223,7 @@ def test_a_20k_gene_file_is_read_fast(tmp_path):
     assert min(times) < 0.15
 
 
-FILE, VALUE = InputFileError, ValueProblem
+FILE, VALUE = InputFileError, ExpressionValueError
 HEADER = b"gene\tS1\tS2\n"
 BAD_TEXT = {
     "empty": (b"", FILE, "empty"),
@@ -276,7 +277,7 @@ def test_infinite_value_in_parquet_names_gene_and_sample(tmp_path):
     values = VALUES.copy()
     values[1, 2] = np.inf
     pd.DataFrame(values.T, ENSEMBL, SAMPLES).to_parquet(tmp_path / "m.parquet")
-    with pytest.raises(ValueProblem, match=f"{ENSEMBL[2]}.*{SAMPLES[1]}"):
+    with pytest.raises(ExpressionValueError, match=f"{ENSEMBL[2]}.*{SAMPLES[1]}"):
         read(tmp_path / "m.parquet")
 
 
@@ -379,6 +380,6 @@ def test_damaged_files_raise_nothing_but_their_own_errors(tmp_path):
         try:
             read(write(tmp_path, "damaged.tsv", bytes(content)))
             outcomes["read"] += 1
-        except (InputFileError, ValueProblem):
+        except (InputFileError, ExpressionValueError):
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 20

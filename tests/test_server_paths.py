@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from specformer_encoder.errors import SpecformerError
 
+from specformer_encoder.errors import SpecformerError
 from specformer_mcp.paths import AllowedFolders, examples_dir
 
 

@@ -5,8 +5,8 @@ import threading
 
 import numpy as np
 import pytest
-from specformer_encoder.errors import SpecformerError
 
+from specformer_encoder.errors import SpecformerError
 from specformer_mcp.samples import Sample, SampleStore, handle_of
 
 

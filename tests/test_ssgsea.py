@@ -9,6 +9,7 @@ import gseapy
 import numpy as np
 import pandas as pd
 import pytest
+
 from specformer_encoder.gene_sets import GeneSets
 from specformer_encoder.genes import map_genes, vocabulary
 from specformer_encoder.ssgsea import average_ranks, ssgsea

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from specformer_encoder.errors import SpecformerError, ValueProblem
+
+from specformer_encoder.errors import ExpressionValueError, SpecformerError
 from specformer_encoder.readers import read
 from specformer_encoder.unit_signs import length_slope
 from specformer_encoder.units import SCALES, UNITS, detect_unit, parse_unit, to_linear
@@ -152,7 +153,7 @@ def log_matrix(quantities):
 def test_values_set_against_other_samples_are_refused(log_matrix, how, alone):
     centred = log_matrix - log_matrix.mean(axis=0)
     values = centred / np.maximum(log_matrix.std(axis=0), 0.1) if how == "z-scored" else centred
-    with pytest.raises(ValueProblem, match="share of its own sample is lost"):
+    with pytest.raises(ExpressionValueError, match="share of its own sample is lost"):
         detect_unit(values[0] if alone else values)
 
 
@@ -169,7 +170,7 @@ BAD_VALUES = {
 @pytest.mark.parametrize("name", BAD_VALUES)
 def test_values_that_cannot_be_ordered_are_refused(library, name):
     spoil, message = BAD_VALUES[name]
-    with pytest.raises(ValueProblem, match=message) as caught:
+    with pytest.raises(ExpressionValueError, match=message) as caught:
         detect_unit(spoil(library[0]))
     assert caught.value.remedy
 
@@ -214,7 +215,7 @@ def test_every_unit_name_is_understood_on_every_scale(unit):
 
 @pytest.mark.parametrize("text", ["furlongs", "", "log2(furlongs+1)", "z-score", "median centred"])
 def test_unknown_or_centred_units_are_refused(text):
-    with pytest.raises(ValueProblem):
+    with pytest.raises(ExpressionValueError):
         parse_unit(text)
 
 
@@ -241,7 +242,7 @@ def test_a_declared_unit_is_taken_and_said_so(quantities):
 )
 def test_an_impossible_declaration_is_refused(quantities, unit, log, declared, message):
     values = np.log2(quantities[unit] + 1) if log else quantities[unit]
-    with pytest.raises(ValueProblem, match=message):
+    with pytest.raises(ExpressionValueError, match=message):
         detect_unit(values, declared=declared)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from specformer_encoder.corpus import read_labels
 from specformer_encoder.genes import map_genes, vocabulary
 

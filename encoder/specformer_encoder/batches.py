@@ -89,7 +89,7 @@ class Batches:
         weights = np.array([sizes[key] ** -0.5 for key in keys])
         panel = self.corpus.genes_measured[self.train_rows] < GENOME_WIDE
         weights[panel] *= self.recipe.train.panel_weight
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
     def _rows_by_sample(self) -> dict[int, list[int]]:
         """Row → training rows of the same tissue sample, itself among them."""
@@ -106,8 +106,9 @@ class Batches:
         draw = np.random.default_rng([train.seed, step])
         first = draw.choice(self.train_rows, train.batch, p=self._weights)
         second = np.array([draw.choice(self._views[int(row)]) for row in first])
-        one, other = (self._assemble(rows, draw, self._keep(draw), train.mask)
-                      for rows in (first, second))
+        one, other = (
+            self._assemble(rows, draw, self._keep(draw), train.mask) for rows in (first, second)
+        )
         return one, other
 
     def _keep(self, draw: np.random.Generator) -> float:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
-from specformer_encoder.errors import ValueProblem
+from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.heads import TypePrediction
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.ordering import gene_sequence
@@ -81,7 +81,7 @@ class Embedder:
     def pooled(self, values: FloatArray, *, length: int | None = None) -> FloatArray:
         """(S, V) profiles → (S, E) vectors before centring and scaling."""
         if values.ndim != 2 or values.shape[1] != self.network.config.genes:
-            raise ValueProblem(
+            raise ExpressionValueError(
                 f"Profiles must be samples × {self.network.config.genes} vocabulary genes; got "
                 f"shape {values.shape}.",
                 "Use `load_profiles`, which puts a file's genes in vocabulary order.",
@@ -109,7 +109,7 @@ class Embedder:
 
         Raises
         ------
-        ValueProblem
+        ExpressionValueError
             If the profiles are not over the vocabulary.
         """
         return unit_length(self.pooled(values) - self.centre)
@@ -122,4 +122,4 @@ class Embedder:
 def unit_length(vectors: FloatArray) -> FloatArray:
     """(S, E) rows scaled to Euclidean length one."""
     length = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-    return (vectors / length).astype(np.float32)
+    return np.asarray(vectors / length, np.float32)

@@ -30,7 +30,7 @@ class GeneIdentifierError(SpecformerError):
     """The gene identifiers cannot be resolved, or too few of them can."""
 
 
-class ValueProblem(SpecformerError):
+class ExpressionValueError(SpecformerError):
     """The expression values cannot be ordered: negative, not finite, z-scored, constant."""
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from specformer_encoder.errors import ReleaseError
 from specformer_encoder.genes import vocabulary
 

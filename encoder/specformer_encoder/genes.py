@@ -162,9 +162,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(ids, genes["symbol"].to_pylist(), _lengths(ids, genes["length"].to_numpy()))
 
 
-def _lengths(
-    ensembl_ids: list[str], transcript: npt.NDArray[np.int32]
-) -> npt.NDArray[np.float32]:
+def _lengths(ensembl_ids: list[str], transcript: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     """Exonic lengths; a gene without one keeps GENCODE's median transcript, to the same scale."""
     table = pq.read_table(DATA / "gene_lengths.parquet")
     exonic = dict(zip(table["ensembl_id"].to_pylist(), table["length"].to_pylist(), strict=True))
@@ -258,7 +256,7 @@ def map_genes(names: Sequence[str], source: str = "the file") -> GeneMapping:
 
     inside = index >= 0
     counts = np.bincount(index[inside], minlength=len(vocabulary()))
-    groups["merged"] = [names[row] for row in np.flatnonzero(inside) if counts[index[row]] > 1]
+    groups["merged"] = [names[int(row)] for row in np.flatnonzero(inside) if counts[index[row]] > 1]
     report = GeneReport(
         kind=kinds.most_common(1)[0][0] if kinds else "none",
         rows=len(names),

@@ -109,12 +109,16 @@ class Heads:
 
     def tensors(self) -> dict[str, FloatArray]:
         """The array parameters by name."""
-        return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), np.ndarray)}
+        return {
+            f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), np.ndarray)
+        }
 
     def settings(self) -> dict[str, Any]:
         """The other parameters by name, as JSON takes them."""
         return {
-            f.name: v for f in fields(self) if not isinstance(v := getattr(self, f.name), np.ndarray)
+            f.name: v
+            for f in fields(self)
+            if not isinstance(v := getattr(self, f.name), np.ndarray)
         }
 
     def probabilities(self, embeddings: FloatArray) -> npt.NDArray[np.float64]:

@@ -19,7 +19,7 @@ class _MaskedGeneLoss(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, vectors: Tensor, bias: Tensor, genes: Tensor, measured: Tensor
     ) -> tuple[Tensor, Tensor]:
-        B, M, D = states.shape
+        B, M, _ = states.shape
         V = vectors.shape[0]
         low = vectors.to(states.dtype)
         gradient = torch.empty(B, M, V, dtype=states.dtype, device=states.device)
@@ -43,7 +43,7 @@ class _MaskedGeneLoss(torch.autograd.Function):
         return loss / (B * M), named / (B * M)
 
     @staticmethod
-    def backward(ctx: Any, grad_loss: Tensor, _grad_named: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_loss: Tensor, _grad_named: Tensor) -> tuple[Tensor | None, ...]:
         states, low, gradient, bias_gradient = ctx.saved_tensors
         B, M, D = states.shape
         flat = gradient.view(B * M, -1)
@@ -73,5 +73,7 @@ def masked_gene_loss(
     -------
     Loss in nats (scalar, differentiable) and share named (scalar, not differentiable).
     """
-    loss, named = _MaskedGeneLoss.apply(states, vectors, bias, genes, measured)
+    loss, named = _MaskedGeneLoss.apply(  # type: ignore[no-untyped-call]
+        states, vectors, bias, genes, measured
+    )
     return loss, named.detach()

@@ -72,13 +72,14 @@ class SpecFormer(nn.Module):
         self.gene = nn.Embedding(config.genes + 1, D)
         self.rank = nn.Embedding(config.length, D)
         nn.init.normal_(self.rank.weight, std=0.02)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        blocks = [Block(config) for _ in range(config.layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(D, elementwise_affine=False)
         self.gene_bias = nn.Parameter(torch.zeros(config.genes))
         self.pool_query = nn.Linear(D, config.heads, bias=False)
         self.apply(_initialise)
         # Blocks start as the identity and pooling as the mean: training begins at a bag of genes.
-        for block in self.blocks:
+        for block in blocks:
             nn.init.zeros_(block.attention_out.weight)
             nn.init.zeros_(block.down.weight)
         nn.init.zeros_(self.pool_query.weight)
@@ -102,7 +103,8 @@ class SpecFormer(nn.Module):
 
     def output_vectors(self) -> Tensor:
         """(V, D) of the output layer: the gene vectors themselves, to the scale of logits."""
-        return self.gene.weight[: self.config.genes] * self.config.width**-0.5
+        vectors: Tensor = self.gene.weight[: self.config.genes] * self.config.width**-0.5
+        return vectors
 
     def pool(self, states: Tensor) -> Tensor:
         """(B, T, D) states → (B, D) sample vectors; each head weighs the tokens its own way."""

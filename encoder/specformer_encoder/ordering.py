@@ -62,9 +62,9 @@ def information_weight(values: FloatArray) -> FloatArray:
     return np.where(usable, weight, 0).clip(0, 1).astype(np.float32)
 
 
-def gene_sequence(profile: FloatArray, idf: FloatArray, length: int | None = None) -> npt.NDArray[
-    np.uint16
-]:
+def gene_sequence(
+    profile: FloatArray, idf: FloatArray, length: int | None = None
+) -> npt.NDArray[np.uint16]:
     """Order one profile.
 
     Parameters

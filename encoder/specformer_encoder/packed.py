@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -157,17 +158,17 @@ class PackedCorpus:
     def sequence(self, row: int) -> npt.NDArray[np.uint16]:
         """The gene sequence of one profile, without the filling."""
         full = self._sequences[self._chunk[row]][self._offset[row]]
-        return full[full != END]
+        return np.asarray(full[full != END])
 
     def quantile(self, row: int) -> npt.NDArray[np.uint8]:
         """(V,) rank quantiles of one profile."""
-        return self._quantiles[self._chunk[row]][self._offset[row]]
+        return np.asarray(self._quantiles[self._chunk[row]][self._offset[row]])
 
     def measured(self, row: int) -> npt.NDArray[np.bool_]:
         """(V,) which genes the profile measures."""
-        return self.quantile(row) != NOT_MEASURED
+        return np.asarray(self.quantile(row) != NOT_MEASURED)
 
 
-def _rows(chunk: pa.FixedSizeListArray) -> npt.NDArray[np.generic]:
-    flat = chunk.flatten().to_numpy(zero_copy_only=True)
-    return flat.reshape(len(chunk), -1)
+def _rows(chunk: pa.FixedSizeListArray) -> Any:
+    """A view of the mapped file: (rows, list size) of the list's own number type."""
+    return chunk.flatten().to_numpy(zero_copy_only=True).reshape(len(chunk), -1)

@@ -3,10 +3,10 @@
 Three losses on the same pass. Masked gene identity: some genes of the sequence are hidden, and at
 each hidden rank the network names the gene among those that the profile measures. Whole-profile
 decoding: from the sample's vector alone, a linear layer predicts the standardised rank of every
-measured gene of the undropped profile, which is what makes that vector worth having. Agreement: the vectors
-of two views of a sample find each other among the batch (InfoNCE; van den Oord et al.,
-arXiv:1807.03748), so that unit, pipeline and missing genes matter less. No expression value is
-ever predicted.
+measured gene of the undropped profile, which is what makes that vector worth having. Agreement:
+the vectors of two views of a sample find each other among the batch (InfoNCE; van den Oord et
+al., arXiv:1807.03748), so that unit, pipeline and missing genes matter less. No expression value
+is ever predicted.
 
 A run is a pure function of (recipe, corpus): batches depend on the step alone, and a checkpoint
 holds weights, optimiser state and step in one file that is renamed into place, so an interrupted
@@ -152,7 +152,8 @@ class Run:
 
     def _optimizer(self) -> torch.optim.AdamW:
         train = self.recipe.train
-        decayed, kept = [], []
+        decayed: list[nn.Parameter] = []
+        kept: list[nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
             inside = parameter.ndim == 2 and "blocks" in name
             (decayed if inside else kept).append(parameter)
@@ -189,7 +190,7 @@ class Run:
                 f"The last good checkpoint is in {self.out}; lower learning_rate and start again.",
             )
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), _GRADIENT_NORM)
         self.optimizer.step()
         self.step += 1

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.errors import ValueProblem
+from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.genes import MINIMUM_GENES, GeneMapping, GeneReport, map_genes, vocabulary
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers import Limits, read
@@ -69,7 +69,9 @@ class ProfileSet:
         return hashlib.sha256(self.values[index].astype("<f4").tobytes()).hexdigest()
 
 
-def load_profiles(path: Path, *, unit: str | None = None, limits: Limits | None = None) -> ProfileSet:
+def load_profiles(
+    path: Path, *, unit: str | None = None, limits: Limits | None = None
+) -> ProfileSet:
     """Read a file and resolve it.
 
     Parameters
@@ -88,7 +90,7 @@ def load_profiles(path: Path, *, unit: str | None = None, limits: Limits | None 
 
     Raises
     ------
-    InputFileError, GeneIdentifierError, ValueProblem
+    InputFileError, GeneIdentifierError, ExpressionValueError
         If the file cannot be read, named, or ordered; the text says what to do.
     """
     return resolve(read(path, limits=limits or Limits()), unit=unit)
@@ -133,12 +135,12 @@ def resolve(raw: RawMatrix, *, unit: str | None = None) -> ProfileSet:
     expressed = (values > 0).sum(axis=1)
     for sample, some in zip(raw.samples, expressed, strict=True):
         if some < MINIMUM_GENES:
-            raise ValueProblem(
+            raise ExpressionValueError(
                 f"Sample {sample!r} in {raw.source} has {some} genes with a value above zero; at "
                 f"least {MINIMUM_GENES} are needed to order them.",
                 "Check that the column is an expression profile, and leave empty samples out.",
             )
-    values *= (_MILLION / total)[:, None].astype(np.float32)
+    values *= np.asarray(_MILLION / total, np.float32)[:, None]
     return ProfileSet(raw.samples, values, call, mapping.report, raw.source, raw.format)
 
 

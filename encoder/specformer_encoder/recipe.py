@@ -119,7 +119,7 @@ def _fill(kind: type[T], values: dict[str, object], path: Path) -> T:
     ]
     if absent:
         raise RecipeError(f"{path} lacks the keys {', '.join(absent)}.", "Add them.")
-    kinds = {"int": int, "float": (int, float), "bool": bool}
+    kinds: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "bool": bool}
     for name, value in values.items():
         expected = kinds[str(fields[name].type)]
         if not isinstance(value, expected) or isinstance(value, bool) != (expected is bool):

@@ -129,10 +129,8 @@ def open_release(path: Path | None = None) -> Release:
             f"version of specformer-mcp ({len(vocabulary())}).",
             "Use the specformer-mcp version that the release was built with.",
         )
-    heads = Heads(
-        **load_file(path / "heads.safetensors"),
-        **json.loads((path / "heads.json").read_text(encoding="utf-8")),
-    )
+    heads_fields: dict[str, Any] = json.loads((path / "heads.json").read_text(encoding="utf-8"))
+    heads_fields |= load_file(path / "heads.safetensors")
     return Release(
         path=path,
         id=manifest["id"],
@@ -141,7 +139,7 @@ def open_release(path: Path | None = None) -> Release:
         vocabulary=names,
         idf=genes["idf"],
         centre=genes["centre"],
-        heads=heads,
+        heads=Heads(**heads_fields),
     )
 
 
@@ -183,9 +181,7 @@ def write_release(
     partial.mkdir(parents=True)
     try:
         safetensors.torch.save_file(encoder, partial / "encoder.safetensors")
-        safetensors.numpy.save_file(
-            {"idf": idf, "centre": centre}, partial / "genes.safetensors"
-        )
+        safetensors.numpy.save_file({"idf": idf, "centre": centre}, partial / "genes.safetensors")
         (partial / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
         if heads is not None:
             safetensors.numpy.save_file(heads.tensors(), partial / "heads.safetensors")

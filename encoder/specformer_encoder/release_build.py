@@ -71,7 +71,8 @@ def build_release(
     names = vocabulary().ensembl_ids
     if metadata["vocabulary_sha256"] != vocabulary_hash(names):
         raise ReleaseError(
-            f"{checkpoint} was trained on another gene vocabulary.", "Train again, or use its table."
+            f"{checkpoint} was trained on another gene vocabulary.",
+            "Train again, or use its table.",
         )
     recipe = json.loads(metadata["recipe"])
     config = ModelConfig(**recipe["model"])

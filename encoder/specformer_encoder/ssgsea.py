@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from specformer_encoder.gene_sets import GeneSets
 
 #: Weight of the rank in the hits' running sum (Barbie et al. 2009; GenePattern's default).

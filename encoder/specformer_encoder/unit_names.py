@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from specformer_encoder.errors import ValueProblem
+
+from specformer_encoder.errors import ExpressionValueError
 
 #: Unit → whether its values were divided by gene length.
 LENGTH_NORMALISED = {
@@ -99,12 +100,12 @@ def parse_unit(text: str) -> DeclaredUnit:
 
     Raises
     ------
-    ValueProblem
+    ExpressionValueError
         If the text names no unit that can be ordered.
     """
     plain = re.sub(r"[\s_\-()\[\]{}]+", "", text.lower())
     if re.search(r"zscore|centred|centered|scaled|ratio|foldchange", plain):
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"The unit {text!r} sets each gene against other samples, so the gene's share of its "
             "own sample is lost and the sample cannot be ordered.",
             REMEDY,
@@ -121,7 +122,7 @@ def parse_unit(text: str) -> DeclaredUnit:
         return DeclaredUnit("counts", "log2", 1.0)
     unit = _UNIT_OF.get(rest)
     if unit is None and (base == "linear" or rest not in ("", "x")):
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"The unit {text!r} is not known; known are {', '.join(UNITS)}, each also as "
             "log2(unit+1), log2(unit+0.001), ln(unit+1) or log10(unit+1).",
             "Declare one of these, or nothing to have it detected.",

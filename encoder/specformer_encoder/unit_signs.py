@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from specformer_encoder.unit_names import LENGTH_NORMALISED, UnitCall
 
 Array = npt.NDArray[np.floating]

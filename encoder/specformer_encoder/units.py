@@ -15,7 +15,8 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from specformer_encoder.errors import ValueProblem
+
+from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.unit_names import (
     LENGTH_NORMALISED,
     LOGS,
@@ -69,7 +70,7 @@ def detect_unit(
 
     Raises
     ------
-    ValueProblem
+    ExpressionValueError
         If the values are infinite, centred, constant, scaled to 0–1, a mixture of linear and log
         samples, or contradict the declared unit.
     """
@@ -78,7 +79,7 @@ def detect_unit(
     is_log = _is_logarithm(matrix)
     if said is not None and said.base is not None and (said.base == "linear") == is_log:
         largest = float(np.nanmax(matrix))
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"The values were declared as {declared}, and their largest is {largest:.4g}: that is "
             + ("a logarithm, not a linear scale." if is_log else "no logarithm."),
             f"Declare {'log2(' + (said.unit or 'x') + '+1)' if is_log else 'the linear unit'}, or "
@@ -123,10 +124,10 @@ def to_linear(values: Array, call: UnitCall) -> FloatArray:
 def _is_logarithm(matrix: Array) -> bool:
     """Tell log values from linear ones; refuse what is neither."""
     if not np.any(~np.isnan(matrix), axis=1).all() or np.isinf(matrix).any():
-        raise ValueProblem("A sample has infinite values or no value at all.", REMEDY)
+        raise ExpressionValueError("A sample has infinite values or no value at all.", REMEDY)
     largest, smallest = np.nanmax(matrix, axis=1), np.nanmin(matrix, axis=1)
     if (flat := np.flatnonzero(largest == smallest)).size:
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"Sample {flat[0] + 1} of {len(matrix)} has the same value, {largest[flat[0]]:g}, in "
             "all genes, so its genes cannot be ordered.",
             "Leave the sample out, or check how the column was made.",
@@ -134,7 +135,7 @@ def _is_logarithm(matrix: Array) -> bool:
     top = float(largest.max())
     if (smallest < 0).any():
         if top > 2 * _LARGEST_LOG:
-            raise ValueProblem(
+            raise ExpressionValueError(
                 f"{int((matrix < 0).sum()):,} values are negative (lowest {smallest.min():.4g}), "
                 f"but the largest, {top:,.6g}, is too large for a logarithm: linear expression is "
                 "never negative.",
@@ -143,14 +144,14 @@ def _is_logarithm(matrix: Array) -> bool:
         _refuse_centred(some_samples(matrix))
         return True
     if top <= 1.5:
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"The largest value is {top:.3g}: the genes were scaled to a common range (0 to 1), "
             "so their shares of the sample are lost.",
             REMEDY,
         )
     low = largest <= _LARGEST_LOG
     if low.any() and (largest > 1000).any():
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"{int(low.sum())} of {len(matrix)} samples look logarithmic (largest value "
             f"{largest[low].max():.3g}) and others linear (largest {top:,.6g}).",
             "Split the file by unit, or bring all samples to one scale.",
@@ -170,7 +171,7 @@ def _refuse_centred(rows: npt.NDArray[np.float64]) -> None:
     # Expression spans ten doublings and more; a gene against its own mean spans a few.
     narrow = high - low < 8.0 and abs(median) < 1.5
     if balanced or narrow or share > 0.6:
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"{100 * share:.0f} % of the values are negative and the middle 90 % lie between "
             f"{low:.2f} and {high:.2f} around {median:.2f}: they look z-scored, centred or like "
             "log ratios. Each gene was set against other samples, so its share of its own sample "
@@ -233,7 +234,7 @@ def _allowed(candidates: list[str], said: DeclaredUnit, negative: float) -> list
     ]
     kept = [scale for scale in candidates if scale in fitting] or fitting
     if not kept or (negative > 0.2 and all(LOGS[s][1] == 1.0 for s in kept)):
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"The values were declared as {said.base} of x + {said.offset:g}, and "
             f"{100 * negative:.0f} % of them are negative, which that cannot give.",
             "Declare the right logarithm, or nothing to have it detected.",
@@ -279,7 +280,7 @@ def _declared(
         impossible = f"a sample's values sum to {marks.total:,.0f}, more than a million"
     if impossible:
         linear = found.scale == "linear"
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"The values were declared as {text}, but {impossible}"
             + (f"; they look like {found.unit}." if linear else f" once {found.scale} is undone."),
             f"Declare {found.unit if linear else 'the right logarithm'}, or nothing to have it "

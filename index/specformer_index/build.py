@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from specformer_encoder.corpus import cohort_of, iter_labelled
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.gene_sets import GeneSets
 from specformer_encoder.ssgsea import ssgsea
-
 from specformer_index.cohorts import GENOME_WIDE, CohortPathwayMoments
 from specformer_index.errors import ReferenceIndexError
 from specformer_index.files import move_into_place, sync_tree

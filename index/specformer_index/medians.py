@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from specformer_encoder.profiles import ProfileSet, resolve
 from specformer_encoder.raw import RawMatrix
-
 from specformer_index.errors import ReferenceIndexError
 from specformer_index.names import study_name
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from specformer_encoder.errors import InputFileError, SpecformerError
-
 from specformer_mcp import analysis
 from specformer_mcp.engine import Engine, samples_of
 from specformer_mcp.samples import Sample

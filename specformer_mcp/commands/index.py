@@ -31,7 +31,6 @@ def _build(args: argparse.Namespace) -> int:
     from specformer_encoder.embedder import Embedder
     from specformer_encoder.gene_sets import GeneSets
     from specformer_index.build import build_index
-
     from specformer_mcp.engine import from_environment
 
     info = build_index(
@@ -49,7 +48,6 @@ def _build(args: argparse.Namespace) -> int:
 
 def _info(args: argparse.Namespace) -> int:
     from specformer_index.opening import read_info, verify
-
     from specformer_mcp.engine import from_environment
 
     info = read_info(args.index or from_environment("SPECFORMER_INDEX"))

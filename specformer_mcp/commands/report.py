@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from specformer_encoder.errors import InputFileError, SpecformerError
-
 from specformer_mcp.commands.common import add_common_arguments
 
 MOST_SAMPLES = 5

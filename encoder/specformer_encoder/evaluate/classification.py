@@ -73,7 +73,9 @@ def classification(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]
     shipped = [p.top_type for p in embedder.predict(corpus.vectors[test])]
     methods = [
         Predictions("SpecFormer predictor (shipped)", shipped),
-        Predictions("SpecFormer embedding + kNN", knn(corpus.vectors[train], y, corpus.vectors[test])),
+        Predictions(
+            "SpecFormer embedding + kNN", knn(corpus.vectors[train], y, corpus.vectors[test])
+        ),
         *rank_baselines(corpus.values[train], y, corpus.values[test]),
     ]
     return {

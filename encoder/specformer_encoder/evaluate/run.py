@@ -64,7 +64,9 @@ def doubt_table(results: dict[str, Any]) -> str:
     """Calibration, coverage and flags as a Markdown table."""
     found = results["doubt"]
     lines = ["| what | test patients |", "|---|---|"]
-    lines += [f"| {name} | {estimate(value)} |" for name, value in found.items() if name != "flagged"]
+    lines += [
+        f"| {name} | {estimate(value)} |" for name, value in found.items() if name != "flagged"
+    ]
     for group, value in found["flagged"].items():
         if value["profiles"]:
             share = estimate(value["share"])

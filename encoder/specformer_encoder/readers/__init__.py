@@ -38,7 +38,7 @@ def read(path: Path, *, limits: Limits = _DEFAULT_LIMITS) -> RawMatrix:
     ------
     InputFileError
         If the file cannot be read as a table; the text says what was found and what to do.
-    ValueProblem
+    ExpressionValueError
         If a cell is not a finite number.
     """
     path = Path(path)

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pc
-from specformer_encoder.errors import InputFileError, SpecformerError, ValueProblem
+
+from specformer_encoder.errors import ExpressionValueError, InputFileError, SpecformerError
 from specformer_encoder.readers.layout import MISSING
 from specformer_encoder.readers.opening import InflatedStream, Limits, read_head
 
@@ -192,7 +193,7 @@ def parse(
 
     Raises
     ------
-    InputFileError, ValueProblem
+    InputFileError, ExpressionValueError
         If a row has too few or too many cells, or a cell is not a finite number, with its place.
     """
     keys = [f"c{j}" for j in range(len(names))]
@@ -236,7 +237,7 @@ def parse(
         bad = np.flatnonzero(~np.isfinite(values[i]))
         if len(bad) > column.null_count:
             row = next(int(k) for k in bad if column[int(k)].is_valid)
-            raise ValueProblem(
+            raise ExpressionValueError(
                 f"{path.name!r} has {values[i, row]} in column {names[at]!r}, line "
                 f"{row + first_line} ({texts[0][row]!r}), where a finite number was expected.",
                 "Undo the step that divided by zero or took the log of zero; leave the cell empty "
@@ -249,7 +250,7 @@ def _explained(message: str, source: str, names: list[str]) -> SpecformerError:
     """Turn a parser's message into an error that names the place in the file."""
     cell = re.search(r"column #(\d+): Row #(\d+): .* to float: invalid value '(.*)'", message)
     if cell:
-        return ValueProblem(
+        return ExpressionValueError(
             f"{source!r} has the cell {cell[3][:40]!r} in column {names[int(cell[1])]!r}, line "
             f"{cell[2]}, where a number was expected.",
             "Replace it by a number, or leave it empty if the gene was not measured.",

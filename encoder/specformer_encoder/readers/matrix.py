@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from specformer_encoder.errors import InputFileError, ValueProblem
+
+from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head, parse
 from specformer_encoder.readers.layout import VALUE_NAMES, Layout, arrange, find_layout
@@ -92,7 +93,7 @@ def read_parquet(path: Path, *, limits: Limits) -> RawMatrix:
     for i, j in enumerate(layout.value_columns):
         kind = table.schema.field(j).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-            raise ValueProblem(
+            raise ExpressionValueError(
                 f"Column {layout.names[j]!r} of {path.name!r} has type {kind}, where numbers were "
                 "expected.",
                 "Store the values as float or integer, or leave the column out.",
@@ -201,7 +202,7 @@ def assemble(
     ------
     InputFileError
         If samples repeat or have no name, or there are too many samples or genes, or none.
-    ValueProblem
+    ExpressionValueError
         If a value is infinite or a sample has no value at all.
     """
     if len(samples) > limits.max_samples:
@@ -220,7 +221,7 @@ def assemble(
     infinite = np.argwhere(np.isinf(values))
     if len(infinite):
         s, g = infinite[0]
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"{source!r} has an infinite value at gene {gene_ids[g]!r}, sample {samples[s]!r} "
             f"({len(infinite)} in all).",
             "Undo the step that divided by zero or took the log of zero.",
@@ -228,7 +229,7 @@ def assemble(
     measured = ~np.isnan(values)
     silent = np.flatnonzero(~np.any(measured, axis=1))
     if len(silent):
-        raise ValueProblem(
+        raise ExpressionValueError(
             f"Sample {samples[silent[0]]!r} in {source!r} has no value at all.",
             "Leave the sample out.",
         )
