@@ -170,15 +170,10 @@ class Engine:
 
     def _load(self) -> Loaded:
         began = time.monotonic()
-        import torch
-
         from specformer_encoder.embedder import Embedder
         from specformer_encoder.gene_sets import GeneSets
         from specformer_index.search import ReferenceIndex
 
-        # One sample is 40 ms on one thread. More threads wait for each other: on two busy cores the
-        # same sample took five times the CPU time, and the sums' order would depend on the machine.
-        torch.set_num_threads(1)
         embedder = Embedder.load(self._release)
         index = ReferenceIndex.open(self._index, release_sha256=embedder.release.sha256)
         loaded = Loaded(embedder, index, GeneSets.load())

@@ -65,6 +65,15 @@ def test_current_symbol_beats_the_previous_symbol_of_another_gene():
     assert np.array_equal(positions, np.arange(len(table)))
 
 
+def test_repeated_ids_are_refused_and_a_few_shared_symbols_are_summed():
+    with pytest.raises(GeneIdentifierError, match=r"2 genes in more than one row \(ENSG0"):
+        map_genes([*FILLER, *FILLER[:2]], "f.tsv")
+    symbols = vocabulary().symbols[:1000]
+    with pytest.raises(GeneIdentifierError, match="1000 genes in more than one row"):
+        map_genes([*symbols, *symbols], "stacked.tsv")
+    assert map_genes([*symbols, *symbols[:5]]).report.merged == 10
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [

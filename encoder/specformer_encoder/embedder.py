@@ -7,6 +7,8 @@ a profile has the same vector, bit for bit, whatever it is embedded with.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,10 @@ class Embedder:
         ReleaseError
             If the release is missing, damaged, or of another vocabulary.
         """
+        # One thread for one profile: two on two busy cores wait for each other and take several
+        # times the CPU time, and the order of the sums would depend on the machine's core count.
+        # Many profiles are spread over the cores instead, each by itself.
+        torch.set_num_threads(1)
         release = open_release(path)
         network = SpecFormer(ModelConfig(**release.manifest["model"]))
         network.load_state_dict(load_file(release.path / "encoder.safetensors"))
@@ -78,7 +84,7 @@ class Embedder:
         """Width of an embedding, E."""
         return self.network.config.width
 
-    def pooled(self, values: FloatArray, *, length: int | None = None) -> FloatArray:
+    def pooled(self, values: FloatArray) -> FloatArray:
         """(S, V) profiles → (S, E) vectors before centring and scaling."""
         if values.ndim != 2 or values.shape[1] != self.network.config.genes:
             raise ExpressionValueError(
@@ -86,14 +92,17 @@ class Embedder:
                 f"shape {values.shape}.",
                 "Use `load_profiles`, which puts a file's genes in vocabulary order.",
             )
-        length = length or self.network.config.length
-        vectors = np.empty((len(values), self.dimensions), np.float32)
+        if len(values) == 1:
+            return self._pool_one(values[0])[None]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rows = list(pool.map(self._pool_one, values))
+        return np.stack(rows) if rows else np.empty((0, self.dimensions), np.float32)
+
+    def _pool_one(self, profile: FloatArray) -> FloatArray:
+        sequence = gene_sequence(profile, self.idf, self.network.config.length).astype(np.int64)
         with torch.inference_mode():
-            for i, profile in enumerate(values):
-                sequence = gene_sequence(profile, self.idf, length).astype(np.int64)
-                states = self.network.states(torch.from_numpy(sequence)[None])
-                vectors[i] = self.network.pool(states)[0].numpy()
-        return vectors
+            states = self.network.states(torch.from_numpy(sequence)[None])
+            return np.asarray(self.network.pool(states)[0].numpy())
 
     def embed(self, values: FloatArray) -> FloatArray:
         """Embed profiles.

@@ -25,6 +25,9 @@ from specformer_encoder.errors import GeneIdentifierError
 
 #: Fewer measured vocabulary genes than this say too little about a sample to be ordered.
 MINIMUM_GENES = 500
+#: Two genes may share a symbol, so a file may repeat a few; more than this share means that the
+#: file holds its genes several times over. An id or a composite with one may not repeat at all.
+REPEATED_SYMBOLS = 0.01
 #: How many identifiers of each kind the report names.
 NAMED_EXAMPLES = 5
 
@@ -222,8 +225,8 @@ def map_genes(names: Sequence[str], source: str = "the file") -> GeneMapping:
     Raises
     ------
     GeneIdentifierError
-        If the identifiers are of a kind that cannot be resolved (mouse, transcripts), or fewer
-        than `MINIMUM_GENES` of them are genes of the vocabulary.
+        If the identifiers are of a kind that cannot be resolved (mouse, transcripts), fewer than
+        `MINIMUM_GENES` of them are genes of the vocabulary, or the file repeats its genes.
 
     Examples
     --------
@@ -268,7 +271,21 @@ def map_genes(names: Sequence[str], source: str = "the file") -> GeneMapping:
     )
     if report.measured < MINIMUM_GENES:
         _refuse_too_few(names, report, groups["unknown"], source)
+    _refuse_repeats([names[int(row)] for row in np.flatnonzero(inside)], report, source)
     return GeneMapping(index, report)
+
+
+def _refuse_repeats(names: Sequence[str], report: GeneReport, source: str) -> None:
+    """Raise where the same identifiers stand in the file more than once."""
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    allowed = REPEATED_SYMBOLS * report.measured if report.kind == "symbol" else 0
+    if len(repeated) > allowed:
+        raise GeneIdentifierError(
+            f"{source} has {len(repeated)} genes in more than one row "
+            f"({', '.join(repeated[:NAMED_EXAMPLES])}); one row a gene was expected.",
+            "If samples are stacked below each other, give each its own column; if the rows are "
+            "parts of a gene (transcripts, probes), sum them first.",
+        )
 
 
 def _refuse_too_few(
