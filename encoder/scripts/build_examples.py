@@ -1,4 +1,6 @@
-"""Cut the example files out of published packages: `python encoder/scripts/build_examples.py`.
+"""Cut the example files out of published packages.
+
+    python encoder/scripts/build_examples.py --luad openomics-0.8.5.tar.gz
 
 Two PyPI packages under the MIT licence carry whole TCGA expression matrices. A few columns of them,
 with the identifier columns and every value as it stands in the source, become the files in
@@ -8,7 +10,7 @@ tumour and an adjacent normal; the first two colon tumours and the first rectal 
 gives a value for every gene, none of them negative (227 of its 592 samples lack some 3,000 genes
 and have batch-corrected values below zero).
 
-The packages are downloaded unless `--luad` and `--coadread` name copies that are there already.
+`--luad` names the source archive of openomics 0.8.5 as downloaded from PyPI; the wheel is fetched.
 """
 
 from __future__ import annotations
@@ -17,11 +19,8 @@ import argparse
 import gzip
 import hashlib
 import io
-import json
 import tarfile
 import tempfile
-import urllib.request
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,6 @@ from wheels import fetch_wheel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-LUAD_SDIST = "openomics-0.8.5.tar.gz"
 LUAD_SHA256 = "e6a34391395cd58f42402aa18dc0b68c9b0886c340362c36da2d1f066fd545a7"
 LUAD_MATRIX = "openomics-0.8.5/tests/data/TCGA_LUAD/LUAD__geneExp.txt"
 LUAD_IDENTIFIERS = ("GeneSymbol", "EntrezID")
@@ -62,32 +60,19 @@ COADREAD = (
 )
 
 
-def fetch_sdist(filename: str, sha256: str, into: Path) -> Path:
-    """Download a source archive from PyPI without building it.
+def check_sdist(path: Path) -> Path:
+    """Return the path of the source archive if its bytes are the expected ones.
 
-    pip cannot do this: to learn an sdist's metadata it runs the package's build, and the one
-    needed here no longer builds. The simple index (PEP 691) names the file's address.
+    pip cannot fetch it: to learn an sdist's metadata it runs the package's build, and this one no
+    longer builds. It is downloaded by hand from the package's page.
 
     Raises
     ------
     RuntimeError
-        The index does not list the file, or its bytes have another hash.
+        The file has another hash.
     """
-    request = urllib.request.Request(
-        f"https://pypi.org/simple/{filename.split('-')[0]}/",
-        headers={"Accept": "application/vnd.pypi.simple.v1+json"},
-    )
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 - the scheme is fixed above
-        files = json.load(answer)["files"]
-    urls = [file["url"] for file in files if file["filename"] == filename]
-    if not urls or not urls[0].startswith("https://"):
-        raise RuntimeError(f"PyPI lists no https address for {filename}; got {urls}")
-    with urllib.request.urlopen(urls[0]) as answer:  # noqa: S310 - https, checked above
-        data = answer.read()
-    if (found := hashlib.sha256(data).hexdigest()) != sha256:
-        raise RuntimeError(f"{filename} has sha256 {found}; expected {sha256}")
-    path = into / filename
-    path.write_bytes(data)
+    if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != LUAD_SHA256:
+        raise RuntimeError(f"{path.name} has sha256 {found}; expected {LUAD_SHA256}")
     return path
 
 
@@ -130,20 +115,17 @@ def write_examples(
 def main() -> None:
     """Write all example files."""
     parser = argparse.ArgumentParser(description="Cut the example files out of their packages.")
-    parser.add_argument("--luad", type=Path, help=f"a copy of {LUAD_SDIST}")
-    parser.add_argument("--coadread", type=Path, help=f"a copy of the wheel {COADREAD_WHEEL}")
+    parser.add_argument("--luad", type=Path, required=True, help="sdist of openomics 0.8.5")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         into = Path(folder)
-        sdist = arguments.luad or fetch_sdist(LUAD_SDIST, LUAD_SHA256, into)
-        with tarfile.open(sdist) as archive:
+        with tarfile.open(check_sdist(arguments.luad)) as archive:
             matrix = archive.extractfile(LUAD_MATRIX)
             if matrix is None:
-                raise RuntimeError(f"{LUAD_MATRIX} is not a file in {sdist.name}")
+                raise RuntimeError(f"{LUAD_MATRIX} is not a file in the archive")
             write_examples(matrix, LUAD_IDENTIFIERS, LUAD)
-        given = arguments.coadread
         with (
-            zipfile.ZipFile(given) if given else fetch_wheel(COADREAD_WHEEL, into) as wheel,
+            fetch_wheel(COADREAD_WHEEL, into) as wheel,
             wheel.open(COADREAD_MATRIX) as member,
         ):
             write_examples(member, COADREAD_IDENTIFIERS, COADREAD)
