@@ -280,13 +280,15 @@ def conformal_quantile(scores: npt.NDArray[np.float64], coverage: float) -> floa
 def _standardised_logistic(
     x: FloatArray, y: npt.NDArray[Any], strength: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Logistic regression on standardised columns, given back for the plain ones."""
+    """Logistic regression on standardised columns, a row a class, given back for plain columns."""
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
     model = LogisticRegression(C=strength, max_iter=2000).fit((x - mean) / spread, y)
-    weight = model.coef_ / spread
-    return weight, model.intercept_ - weight @ mean
+    weight, bias = model.coef_ / spread, model.intercept_
+    if len(weight) == 1:  # two classes: scikit-learn gives the logit of the second alone
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return weight, bias - weight @ mean
 
 
 def _fit_types(
@@ -306,10 +308,10 @@ def _fit_tumor(
     best: tuple[float, npt.NDArray[np.float64], float] | None = None
     for strength in STRENGTHS:
         weight, bias = _standardised_logistic(train.vectors, train.tumor, strength)
-        logit = valid.vectors.astype(np.float64) @ weight[0] + bias[0]
-        loss = _log_loss(np.stack([0 * logit, logit], axis=1), valid.tumor.astype(np.int64))
+        logits = valid.vectors.astype(np.float64) @ weight.T + bias
+        loss = _log_loss(logits, valid.tumor.astype(np.int64))
         if best is None or loss < best[0]:
-            best = loss, weight[0], float(bias[0])
+            best = loss, weight[1] - weight[0], float(bias[1] - bias[0])
     assert best is not None  # noqa: S101 - STRENGTHS is not empty
     return best[1], best[2]
 

@@ -1,0 +1,152 @@
+"""From a labelled corpus to a release that answers, by the documented commands, on simulated data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from specformer_encoder.corpus import load_labelled, read_labels
+from specformer_encoder.embedder import Embedder
+from specformer_encoder.errors import CorpusError, ReleaseError, SpecformerError
+from specformer_encoder.release import open_release
+from specformer_index.search import ReferenceIndex
+from specformer_mcp.cli import main
+
+
+@pytest.fixture(scope="module")
+def made(small_corpus, tmp_path_factory):
+    """A release and an index of the debug recipe, made as the documentation says."""
+    folder = tmp_path_factory.mktemp("made")
+    corpus, packed = str(small_corpus.folder), str(folder / "packed.arrow")
+    run, release, index = (str(folder / name) for name in ("run", "release", "index"))
+    for line in (
+        ["data", "build", "--corpus", corpus, "--out", packed],
+        ["pretrain", "debug", "--corpus", packed, "--out", run],
+        ["release", "build", "--run", run, "--packed", packed, "--corpus", corpus]
+        + ["--out", release, "--id", "specformer-debug"],
+        ["evaluate", release, "--corpus", corpus, "--write"],
+        ["index", "build", "--release", release, "--corpus", corpus, "--out", index],
+    ):
+        assert main(line) == 0, line
+    return folder
+
+
+def test_release_is_whole_and_says_what_it_is(made):
+    release = open_release(made / "release")
+    assert release.id == "specformer-debug"
+    assert release.heads.types == ["TCGA-COAD", "TCGA-LUAD"]
+    assert not list(made.glob("*.partial-*"))
+    suffixes = {path.suffix for path in (made / "release").iterdir()}
+    assert suffixes == {".safetensors", ".json", ".txt", ".md"}, "nothing pickled"
+
+
+def test_rebuilding_gives_the_same_release(made, small_corpus):
+    again = made / "again"
+    packed, run = str(made / "packed.arrow"), str(made / "run")
+    command = ["release", "build", "--run", run, "--packed", packed]
+    command += ["--corpus", str(small_corpus.folder), "--out", str(again)]
+    assert main([*command, "--id", "specformer-debug"]) == 0
+    assert open_release(again).sha256 == open_release(made / "release").sha256
+
+
+def test_card_and_evaluation_agree(made):
+    results = json.loads((made / "release" / "evaluation.json").read_text())
+    card = (made / "release" / "MODEL_CARD.md").read_text()
+    methods = results["classification"]["methods"]
+    assert set(methods) == {
+        "SpecFormer predictor (shipped)",
+        "SpecFormer embedding + kNN",
+        "PCA-256 + logistic regression",
+        "PCA-256 + kNN",
+    }
+    for method, scores in methods.items():
+        line = next(line for line in card.splitlines() if line.startswith(f"| {method} |"))
+        assert f"{scores['accuracy']['value']:.3f}" in line
+        assert scores["accuracy"]["low"] <= scores["accuracy"]["value"]
+    assert results["release"]["sha256"] == open_release(made / "release").sha256
+    # Two clouds of simulated patients around two real tumours: any method must tell them apart.
+    assert methods["PCA-256 + logistic regression"]["accuracy"]["value"] == 1
+    assert methods["SpecFormer predictor (shipped)"]["accuracy"]["value"] > 0.9
+
+
+def test_index_belongs_to_the_release_and_finds_the_cohort(made, small_corpus):
+    embedder = Embedder.load(made / "release")
+    index = ReferenceIndex.open(made / "index", release_sha256=embedder.release.sha256)
+    labels, values = load_labelled(small_corpus.folder)
+    row = next(i for i, label in enumerate(labels) if label.split == "test")
+    vector = embedder.embed(values[row : row + 1])[0]
+    neighbors = index.nearest_profiles(vector, k=5)
+    assert neighbors[0].similarity == pytest.approx(1, abs=1e-5)
+    with pytest.raises(SpecformerError, match="cannot be compared"):
+        ReferenceIndex.open(made / "index", release_sha256="0" * 64)
+
+
+def test_a_profile_in_a_batch_has_the_bits_it_has_alone(made, small_corpus):
+    embedder = Embedder.load(made / "release")
+    _, values = load_labelled(small_corpus.folder)
+    batch = embedder.embed(values[:6])
+    for i in range(6):
+        assert np.array_equal(embedder.embed(values[i : i + 1])[0], batch[i])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda d: (d / "heads.json").write_text("{}"), "heads.json was changed"),
+        (lambda d: (d / "encoder.safetensors").unlink(), "lacks encoder.safetensors"),
+        (lambda d: (d / "release.json").write_text("{"), "is damaged"),
+        (lambda d: (d / "release.json").unlink(), "no model release"),
+        (lambda d: (d / "release.json").write_text('{"format": 99}'), "release format 99"),
+    ],
+)
+def test_a_damaged_release_is_refused_with_the_reason(made, tmp_path, damage, said):
+    copy = tmp_path / "release"
+    shutil.copytree(made / "release", copy)
+    damage(copy)
+    with pytest.raises(ReleaseError, match=said):
+        open_release(copy)
+
+
+def test_commands_name_what_is_missing(made, tmp_path, capsys):
+    command = ["release", "build", "--run", str(tmp_path), "--packed", str(made / "packed.arrow")]
+    command += ["--corpus", str(tmp_path), "--out", str(tmp_path / "r"), "--id", "x"]
+    assert main(command) == 1
+    assert "no best.safetensors" in capsys.readouterr().err
+
+
+def write_labels(folder, change):
+    text = (folder / "samples.tsv").read_text()
+    (folder / "samples.tsv").write_text(change(text))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.replace("patient", "person", 1), "lacks the columns patient"),
+        (lambda t: t.replace("\ttest\t", "\tholdout\t", 1), "split 'holdout'"),
+        (lambda t: t.replace("-0\tTCGA-COAD\t", "-3\tTCGA-COAD\t", 1), "is in .* and in"),
+        (lambda t: t.replace(":TCGA-COAD-tumor-0\tsimulated\t", ":x\tabsent\t", 1), "not there"),
+    ],
+)
+def test_contradictions_in_a_corpus_are_named(small_corpus, tmp_path, change, said):
+    shutil.copytree(small_corpus.folder, tmp_path / "c")
+    write_labels(tmp_path / "c", change)
+    with pytest.raises(CorpusError, match=said):
+        load_labelled(tmp_path / "c")
+
+
+def test_the_bundled_release_is_no_larger_than_the_repository_may_hold():
+    release = open_release()
+    size = sum(path.stat().st_size for path in release.path.iterdir())
+    assert size < 60e6
+    assert len(release.heads.types) >= 25
+
+
+def test_no_test_patient_is_an_example_for_training(shared_corpus):
+    labels = read_labels(shared_corpus)
+    examples = ("TCGA-44-3396", "TCGA-A6-5664", "TCGA-A6-6138", "TCGA-AF-A56L")
+    splits = {label.patient: label.split for label in labels}
+    assert {splits[patient] for patient in examples} == {"test"}
