@@ -1,4 +1,4 @@
-"""From a labelled corpus to a release that answers, by the documented commands, on simulated data."""
+"""From a labelled corpus to a release that answers, by the documented commands."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def made(small_corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     corpus, packed = str(small_corpus.folder), str(folder / "packed.arrow")
     run, release, index = (str(folder / name) for name in ("run", "release", "index"))
+    inputs = ["--run", run, "--packed", packed, "--corpus", corpus]
     for line in (
         ["data", "build", "--corpus", corpus, "--out", packed],
         ["pretrain", "debug", "--corpus", packed, "--out", run],
-        ["release", "build", "--run", run, "--packed", packed, "--corpus", corpus]
-        + ["--out", release, "--id", "specformer-debug"],
+        ["release", "build", *inputs, "--out", release, "--id", "specformer-debug"],
         ["evaluate", release, "--corpus", corpus, "--write"],
         ["index", "build", "--release", release, "--corpus", corpus, "--out", index],
     ):

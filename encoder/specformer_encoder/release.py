@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import ReleaseError
+from specformer_encoder.files import move_into_place, sha256_of, sync_tree
 from specformer_encoder.heads import Heads
 
 FloatArray = npt.NDArray[np.float32]
@@ -73,12 +74,6 @@ class Release:
     heads: Heads
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def _release_hash(files: dict[str, str]) -> str:
     lines = [f"{files[name]}  {name}" for name in sorted(files)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -119,7 +114,7 @@ def open_release(path: Path | None = None) -> Release:
         file = path / name
         if not file.is_file():
             raise ReleaseError(f"The release in {path} lacks {name}.", _REMEDY)
-        if file_sha256(file) != expected:
+        if sha256_of(file) != expected:
             raise ReleaseError(f"{file} was changed after the release was built.", _REMEDY)
     genes = load_file(path / "genes.safetensors")
     names = (path / "vocabulary.txt").read_text(encoding="utf-8").split()
@@ -186,7 +181,7 @@ def write_release(
         if heads is not None:
             safetensors.numpy.save_file(heads.tensors(), partial / "heads.safetensors")
             _write_json(partial / "heads.json", heads.settings())
-        files = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
+        files = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
         manifest = {
             "format": FORMAT,
             "id": release_id,
@@ -195,22 +190,10 @@ def write_release(
             "files": files,
         }
         _write_json(partial / "release.json", manifest)
-        replace_directory(partial, out)
+        sync_tree(partial)
+        move_into_place(partial, out, replace=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def replace_directory(new: Path, out: Path) -> None:
-    """Make `new` durable and put it in the place of `out`, keeping `out` until it is."""
-    for file in (*new.rglob("*"), new):
-        handle = os.open(file, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
-    old = out.with_name(f"{out.name}.old-{os.getpid()}")
-    if out.exists():
-        out.rename(old)
-    new.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from specformer_encoder.corpus import cohort_of, iter_labelled
 from specformer_encoder.embedder import Embedder
+from specformer_encoder.files import move_into_place, sync_tree
 from specformer_encoder.gene_sets import GeneSets
 from specformer_encoder.ssgsea import ssgsea
 from specformer_index.cohorts import GENOME_WIDE, CohortPathwayMoments
 from specformer_index.errors import ReferenceIndexError
-from specformer_index.files import move_into_place, sync_tree
 from specformer_index.medians import read_medians
 from specformer_index.names import cohort_name
 from specformer_index.opening import META, IndexInfo, read_info

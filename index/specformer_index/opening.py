@@ -6,14 +6,17 @@ The bundled index lies inside the package, which may be read-only.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from specformer_encoder.files import sha256_of
 from specformer_index import INDEX_FORMAT
 from specformer_index.errors import ReferenceIndexError
-from specformer_index.files import set_aside_empty_manifest, sha256_of
 from specformer_index.schema import TABLE
+
+logger = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 META = "index.json"
@@ -110,7 +113,7 @@ def open_table(info: IndexInfo) -> Any:
     import lancedb
 
     try:
-        set_aside_empty_manifest(info.path, TABLE)
+        _set_aside_empty_manifest(info.path, TABLE)
     except OSError as error:
         raise ReferenceIndexError(
             f"The newest manifest of {info.path} is empty and cannot be moved ({error.strerror}).",
@@ -133,6 +136,36 @@ def open_table(info: IndexInfo) -> Any:
             REBUILD,
         )
     return table
+
+
+def _set_aside_empty_manifest(index_dir: Path, table: str) -> Path | None:
+    """Move a zero-byte newest manifest out of a LanceDB table, so that its predecessor opens.
+
+    Returns
+    -------
+    Path or None
+        Where the empty manifest now lies; None when nothing had to be done.
+
+    Raises
+    ------
+    OSError
+        The manifest is empty and the directory is not writable.
+    """
+    versions = index_dir / f"{table}.lance" / "_versions"
+    if not versions.is_dir():
+        return None
+    # Names are 2^64-1-version, zero-padded, so that the newest sorts first.
+    manifests = sorted(versions.glob("*.manifest"))
+    if not manifests or manifests[0].stat().st_size > 0:
+        return None
+    if len(manifests) == 1:
+        return None  # nothing to fall back to; opening the table reports the damage
+    aside = index_dir / "set-aside"
+    aside.mkdir(exist_ok=True)
+    target = aside / manifests[0].name
+    manifests[0].rename(target)
+    logger.warning("Set the empty manifest %s aside; using the version before it", target.name)
+    return target
 
 
 def verify(info: IndexInfo) -> list[str]:

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from specformer_encoder.files import hash_tree
 from specformer_index import INDEX_FORMAT
 from specformer_index.cohorts import CohortPathwayMoments, cohort_table
 from specformer_index.errors import ReferenceIndexError
-from specformer_index.files import hash_tree
 from specformer_index.opening import COHORT_PATHWAYS, COHORTS, META
 from specformer_index.schema import PROFILE, TABLE, TEXT_COLUMNS, profile_schema
 

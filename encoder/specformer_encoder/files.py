@@ -1,19 +1,16 @@
-"""Index directories on disk: written whole, named last.
+"""Directories on disk: written whole, named last.
 
-LanceDB does not call fsync, and a half-written newest manifest makes a table unopenable. So an
-index is written into a sibling directory, every file and directory is fsynced, and only then does
-a rename give it its name: a reader sees a whole index or none.
+A release or an index is written into a sibling directory, every file and directory is fsynced, and
+only then does a rename give it its name: a reader sees a whole directory or none, even after a
+power cut.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
 from pathlib import Path
-
-logger = logging.getLogger(__name__)
 
 
 def sha256_of(path: Path) -> str:
@@ -56,36 +53,6 @@ def move_into_place(partial: Path, out: Path, *, replace: bool) -> None:
     _fsync(out.parent)
     if old.exists():
         shutil.rmtree(old)
-
-
-def set_aside_empty_manifest(index_dir: Path, table: str) -> Path | None:
-    """Move a zero-byte newest manifest out of a LanceDB table, so that its predecessor opens.
-
-    Returns
-    -------
-    Path or None
-        Where the empty manifest now lies; None when nothing had to be done.
-
-    Raises
-    ------
-    OSError
-        The manifest is empty and the directory is not writable.
-    """
-    versions = index_dir / f"{table}.lance" / "_versions"
-    if not versions.is_dir():
-        return None
-    # Names are 2^64-1-version, zero-padded, so that the newest sorts first.
-    manifests = sorted(versions.glob("*.manifest"))
-    if not manifests or manifests[0].stat().st_size > 0:
-        return None
-    if len(manifests) == 1:
-        return None  # nothing to fall back to; opening the table reports the damage
-    aside = index_dir / "set-aside"
-    aside.mkdir(exist_ok=True)
-    target = aside / manifests[0].name
-    manifests[0].rename(target)
-    logger.warning("Set the empty manifest %s aside; using the version before it", target.name)
-    return target
 
 
 def _fsync(path: Path) -> None:
