@@ -40,7 +40,7 @@ def patients(seed: int, n: int) -> LabelledEmbeddings:
 
 @pytest.fixture(scope="module")
 def heads() -> Heads:
-    return fit_heads(patients(2, 800), patients(3, 600))
+    return fit_heads(patients(2, 800), patients(3, 600), TYPES)
 
 
 def test_probabilities_are_calibrated_and_better_than_uncalibrated(heads):
@@ -102,7 +102,7 @@ def test_types_need_ten_tumours_and_a_corpus_two_types():
     assert known_types(["TCGA-A"] * 10 + ["TCGA-B"] * 9 + ["TARGET-ALL"] * 50) == ["TCGA-A"]
     one = LabelledEmbeddings(np.zeros((12, 4), np.float32), ["TCGA-A"] * 12, np.full(12, True))
     with pytest.raises(CorpusError, match="1 cancer types"):
-        fit_heads(one, one)
+        fit_heads(one, one, known_types(one.tumor_studies()))
 
 
 def test_conformal_quantile_by_hand():

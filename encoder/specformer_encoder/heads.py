@@ -205,6 +205,10 @@ class LabelledEmbeddings:
     studies: list[str]
     tumor: npt.NDArray[np.bool_]
 
+    def tumor_studies(self) -> list[str]:
+        """Study of each tumour."""
+        return [study for study, tumor in zip(self.studies, self.tumor, strict=True) if tumor]
+
     def of_types(self, types: list[str]) -> tuple[FloatArray, npt.NDArray[np.int64]]:
         """Vectors and type numbers of the tumours whose type is among `types`."""
         number = {name: k for k, name in enumerate(types)}
@@ -212,7 +216,7 @@ class LabelledEmbeddings:
         return self.vectors[keep], np.array([number[self.studies[i]] for i in keep], np.int64)
 
 
-def fit_heads(train: LabelledEmbeddings, valid: LabelledEmbeddings) -> Heads:
+def fit_heads(train: LabelledEmbeddings, valid: LabelledEmbeddings, types: list[str]) -> Heads:
     """Fit all heads.
 
     Parameters
@@ -221,6 +225,8 @@ def fit_heads(train: LabelledEmbeddings, valid: LabelledEmbeddings) -> Heads:
         Fits every weight, mean and covariance.
     valid
         Chooses the regularisation, the temperature and the thresholds.
+    types
+        The types to know; see `known_types`.
 
     Returns
     -------
@@ -232,7 +238,6 @@ def fit_heads(train: LabelledEmbeddings, valid: LabelledEmbeddings) -> Heads:
     CorpusError
         If fewer than two types have enough training tumours, or validation has none of them.
     """
-    types = known_types([s for s, t in zip(train.studies, train.tumor, strict=True) if t])
     x, y = train.of_types(types)
     xv, yv = valid.of_types(types)
     if len(types) < 2 or not len(yv):

@@ -181,6 +181,8 @@ def write_release(
         if heads is not None:
             safetensors.numpy.save_file(heads.tensors(), partial / "heads.safetensors")
             _write_json(partial / "heads.json", heads.settings())
+        for file in partial.iterdir():
+            file.chmod(0o644)  # safetensors writes files that only their owner can read
         files = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
         manifest = {
             "format": FORMAT,

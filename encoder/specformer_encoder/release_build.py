@@ -18,10 +18,14 @@ from specformer_encoder.corpus import SampleLabel, load_labelled
 from specformer_encoder.embedder import Embedder, FloatArray, unit_length
 from specformer_encoder.errors import ReleaseError
 from specformer_encoder.genes import vocabulary
-from specformer_encoder.heads import LabelledEmbeddings, fit_heads
+from specformer_encoder.heads import LabelledEmbeddings, fit_heads, known_types
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.packed import GENOME_WIDE, PackedCorpus, vocabulary_hash
 from specformer_encoder.release import model_fields, write_release
+
+#: Each training profile fits the heads whole and with these shares of its genes, so that a gene
+#: panel is nothing new to them.
+PANEL_SHARES = (0.3, 0.1)
 
 
 def build_release(
@@ -91,10 +95,22 @@ def build_release(
     centre = pooled[split[rows] == "train"].mean(axis=0)
     vectors = unit_length(pooled - centre)
 
+    train_rows = rows[split[rows] == "train"]
+    progress("embedding the training patients again as if on panels")
+    panels = [
+        unit_length(embedder.pooled(_as_on_panel(values[train_rows], share)) - centre)
+        for share in PANEL_SHARES
+    ]
+
     progress("fitting the heads")
     train, valid = (
         labelled(vectors[split[rows] == name], [labels[r] for r in rows if split[r] == name])
         for name in ("train", "valid")
+    )
+    views = LabelledEmbeddings(
+        np.concatenate([train.vectors, *panels]),
+        train.studies * (1 + len(panels)),
+        np.tile(train.tumor, 1 + len(panels)),
     )
     write_release(
         out,
@@ -104,7 +120,7 @@ def build_release(
         vocabulary=names,
         idf=idf,
         centre=centre,
-        heads=fit_heads(train, valid),
+        heads=fit_heads(views, valid, known_types(train.tumor_studies())),
         training={
             "recipe": recipe,
             "step": int(metadata["step"]),
@@ -124,6 +140,12 @@ def labelled(vectors: FloatArray, labels: list[SampleLabel]) -> LabelledEmbeddin
     )
 
 
+def _as_on_panel(values: FloatArray, share: float) -> FloatArray:
+    """Profiles in which all but a random share of the genes, new in each, was not measured."""
+    kept = np.random.default_rng(0).random(values.shape, dtype=np.float32) < share
+    return np.where(kept, values, np.float32(np.nan))
+
+
 def _tumors_by_type(train: LabelledEmbeddings) -> dict[str, int]:
-    names, counts = np.unique(np.array(train.studies)[train.tumor], return_counts=True)
+    names, counts = np.unique(train.tumor_studies(), return_counts=True)
     return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
