@@ -58,6 +58,7 @@ CASES = {
         lambda d: matrix(d, [[gene, f"{RNG.gauss(0, 1):.4f}"] for gene, _ in body()]),
         ["z-scor"],
     ),
+    "stacked samples": (lambda d: matrix(d, body() + body()), ["more than one row", "column"]),
     "duplicate samples": (
         lambda d: matrix(d, [[g, v, v] for g, v in body()], header=("gene", "s1", "s1")),
         ["s1"],

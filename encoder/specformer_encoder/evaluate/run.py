@@ -12,6 +12,9 @@ from specformer_encoder.corpus import load_labelled
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.evaluate.classification import EmbeddedCorpus, classification, doubt
 from specformer_encoder.evaluate.metrics import Estimate
+from specformer_encoder.evaluate.pipelines import same_sample
+
+_OF_PAIRS = ("same top type", "cosine")
 
 
 def evaluate(embedder: Embedder, corpus: Path, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def evaluate(embedder: Embedder, corpus: Path, progress: Callable[[str], None]) 
         "release": {"id": embedder.release.id, "sha256": embedder.release.sha256},
         "classification": classification(embedded, embedder),
         "doubt": doubt(embedded, embedder),
+        "same sample": same_sample(embedded, embedder),
     }
     plain: dict[str, Any] = json.loads(json.dumps(results, default=_plain))
     return plain
@@ -71,6 +75,10 @@ def doubt_table(results: dict[str, Any]) -> str:
         if value["profiles"]:
             share = estimate(value["share"])
             lines.append(f"| flagged: {group} ({value['profiles']} profiles) | {share} |")
+    pairs = results["same sample"]
+    if pairs["pairs"]:
+        where = f"{pairs['pairs']} pairs of one tumour in two units or pipelines"
+        lines += [f"| {where}: {name} | {estimate(pairs[name])} |" for name in _OF_PAIRS]
     return "\n".join(lines)
 
 
