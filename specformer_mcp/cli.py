@@ -51,6 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SpecformerError as error:
         print(f"specformer {args.command}: {str(error).strip()}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if error.name != "sklearn":
+            raise
+        print(
+            f"specformer {args.command}: this command fits models with scikit-learn, which is not "
+            "installed. Install it with `pip install 'specformer-mcp[train]'`.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -383,3 +383,24 @@ def test_damaged_files_raise_nothing_but_their_own_errors(tmp_path):
         except (InputFileError, ExpressionValueError):
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 20
+
+
+def test_a_unit_that_the_format_states_is_no_override(tmp_path):
+    from specformer_encoder.genes import vocabulary
+    from specformer_encoder.profiles import load_profiles
+
+    genes = vocabulary()
+    rows = ["# gene-model: GENCODE v36"]
+    names = ["gene_id", "gene_name", "gene_type", "unstranded", "stranded_first"]
+    names += ["stranded_second", "tpm_unstranded", "fpkm_unstranded", "fpkm_uq_unstranded"]
+    rows.append("\t".join(names))
+    rows += [f"N_{what}\t\t\t{9}\t9\t9\t\t\t" for what in ("unmapped", "noFeature")]
+    for place, (gene, symbol) in enumerate(zip(genes.ensembl_ids, genes.symbols, strict=True)):
+        count = (place * 7919) % 4001 if place % 3 else 0
+        rows.append(f"{gene}.5\t{symbol}\tprotein_coding\t{count}\t0\t0\t0.5\t0.2\t0.3")
+    path = tmp_path / "abc.rna_seq.augmented_star_gene_counts.tsv"
+    path.write_text("\n".join(rows) + "\n")
+    profiles = load_profiles(path)
+    assert (profiles.unit.unit, profiles.unit.overridden) == ("counts", False)
+    assert profiles.genes.measured == len(genes)
+    assert load_profiles(path, unit="counts").unit.overridden

@@ -12,6 +12,7 @@ et al., Theory in Biosciences 131:281, 2012), so that one ordering serves them a
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -128,6 +129,8 @@ def resolve(raw: RawMatrix, *, unit: str | None = None) -> ProfileSet:
     mapping = map_genes(raw.gene_ids, raw.source)
     lengths = np.where(mapping.index >= 0, vocabulary().lengths[mapping.index], np.nan)
     call = detect_unit(raw.values, declared=unit or raw.declared_unit, lengths=lengths)
+    # A format that states its unit overrides nobody; only the user does.
+    call = dataclasses.replace(call, overridden=unit is not None)
     values = _onto_vocabulary(to_linear(raw.values, call), mapping)
     if not call.length_normalised:
         values /= vocabulary().lengths

@@ -1,4 +1,4 @@
-"""Does one sample get one answer, whatever unit and pipeline its profile came through?
+"""One sample, one answer: whatever unit and pipeline its profile came through.
 
 The corpus holds some samples more than once: in another unit, or quantified by another pipeline.
 Every pair of genome-wide test profiles of one sample is compared.
