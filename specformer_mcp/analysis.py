@@ -35,7 +35,6 @@ LARGEST_K = 50
 LARGEST_TOP = 50
 SMALLEST_COMPARISON = 10
 """Genome-wide profiles that a cohort needs before a z-score against it means something."""
-GENOME_WIDE = 10_000
 SAME_PROFILE = 0.9999
 """Cosine from which on two profiles are taken to be the same one."""
 
@@ -182,6 +181,8 @@ def pathways(
         The collection or the cohort is unknown, the cohort is too small, or `top` is out of range.
     """
     import numpy as np
+
+    from specformer_encoder.packed import GENOME_WIDE
 
     check_range("top", top, LARGEST_TOP)
     gene_sets = engine.loaded().gene_sets

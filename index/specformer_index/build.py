@@ -19,8 +19,9 @@ from specformer_encoder.corpus import cohort_of, iter_labelled
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.files import move_into_place, sync_tree
 from specformer_encoder.gene_sets import GeneSets
+from specformer_encoder.packed import GENOME_WIDE
 from specformer_encoder.ssgsea import ssgsea
-from specformer_index.cohorts import GENOME_WIDE, CohortPathwayMoments
+from specformer_index.cohorts import CohortPathwayMoments
 from specformer_index.errors import ReferenceIndexError
 from specformer_index.medians import read_medians
 from specformer_index.names import cohort_name

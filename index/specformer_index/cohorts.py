@@ -17,9 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-GENOME_WIDE = 10_000
-"""Measured genes from which on a profile counts as genome-wide."""
-
 
 @dataclass(slots=True)
 class _Moments:
