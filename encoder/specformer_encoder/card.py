@@ -23,10 +23,10 @@ predicts an expression value, and never sees one.
 
 - SHA-256 of what decides an answer: `{sha256}`
 - Training: recipe `{recipe}`, {step:,} steps, {minutes} minutes on the machine that trained it
-- Data: {train:,} genome-wide profiles of training patients fitted the heads ({valid:,} of
-  validation patients set them); pretraining also saw gene panels of training patients. TCGA,
-  TARGET and GTEx, open access, as republished in public packages and repositories. The release
-  holds weights and statistics, no profile.
+- Data: {train:,} genome-wide profiles and {panel:,} gene panels of training patients fitted
+  everything, {valid:,} genome-wide profiles of validation patients set the thresholds. TCGA, TARGET
+  and GTEx, open access, as republished in public packages and repositories. The release holds
+  weights and statistics, no profile.
 
 ## Test results
 
@@ -84,6 +84,7 @@ def write_card(release: Release, results: dict[str, Any]) -> None:
         minutes=round(training["seconds"] / 60),
         train=training["profiles"]["train"],
         valid=training["profiles"]["valid"],
+        panel=training["profiles"]["panel"],
         profiles=results["classification"]["profiles"],
         patients=results["classification"]["patients"],
         n_types=len(release.heads.types),

@@ -49,6 +49,10 @@ class Embedder:
     def __init__(
         self, network: SpecFormer, idf: FloatArray, centre: FloatArray, release: Release | None
     ) -> None:
+        # One thread for one profile: two on two busy cores wait for each other and take several
+        # times the CPU time, and the order of the sums would depend on the machine's core count.
+        # Many profiles are spread over the cores instead, each by itself.
+        torch.set_num_threads(1)
         self.network = network.eval().float()
         self.idf = idf
         self.centre = centre
@@ -63,10 +67,6 @@ class Embedder:
         ReleaseError
             If the release is missing, damaged, or of another vocabulary.
         """
-        # One thread for one profile: two on two busy cores wait for each other and take several
-        # times the CPU time, and the order of the sums would depend on the machine's core count.
-        # Many profiles are spread over the cores instead, each by itself.
-        torch.set_num_threads(1)
         release = open_release(path)
         network = SpecFormer(ModelConfig(**release.manifest["model"]))
         network.load_state_dict(load_file(release.path / "encoder.safetensors"))

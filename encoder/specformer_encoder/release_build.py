@@ -23,8 +23,8 @@ from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.packed import GENOME_WIDE, PackedCorpus, vocabulary_hash
 from specformer_encoder.release import model_fields, write_release
 
-#: Each training profile fits the heads whole and with these shares of its genes, so that a gene
-#: panel is nothing new to them.
+#: Each genome-wide training profile fits the heads whole and with these shares of its genes, so
+#: that a gene panel is nothing new to them; real panels of training patients fit them too.
 PANEL_SHARES = (0.3, 0.1)
 
 
@@ -89,28 +89,32 @@ def build_release(
     labels, values = load_labelled(corpus)
     wide = (~np.isnan(values)).sum(axis=1) >= GENOME_WIDE
     split = np.array([label.split for label in labels])
-    rows = np.flatnonzero(wide & (split != "test"))
-    progress(f"embedding {len(rows)} profiles of training and validation patients")
-    pooled = embedder.pooled(values[rows])
-    centre = pooled[split[rows] == "train"].mean(axis=0)
-    vectors = unit_length(pooled - centre)
-
-    train_rows = rows[split[rows] == "train"]
-    progress("embedding the training patients again as if on panels")
-    panels = [
-        unit_length(embedder.pooled(_as_on_panel(values[train_rows], share)) - centre)
-        for share in PANEL_SHARES
-    ]
+    train, valid, panel = (
+        np.flatnonzero(keep)
+        for keep in (
+            (split == "train") & wide,
+            (split == "valid") & wide,
+            (split == "train") & ~wide,
+        )
+    )
+    progress(f"embedding {len(train) + len(panel)} training and {len(valid)} validation profiles")
+    pooled = embedder.pooled(values[train])
+    centre = pooled.mean(axis=0)
+    views = [(train, unit_length(pooled - centre))]
+    embedder = Embedder(network, idf, centre, None)
+    views += [(train, embedder.embed(_as_on_panel(values[train], s))) for s in PANEL_SHARES]
+    views += [(panel, embedder.embed(values[panel]))]
 
     progress("fitting the heads")
-    train, valid = (
-        labelled(vectors[split[rows] == name], [labels[r] for r in rows if split[r] == name])
-        for name in ("train", "valid")
+    fitted = labelled(
+        np.concatenate([vectors for _, vectors in views]),
+        [labels[row] for rows, _ in views for row in rows],
     )
-    views = LabelledEmbeddings(
-        np.concatenate([train.vectors, *panels]),
-        train.studies * (1 + len(panels)),
-        np.tile(train.tumor, 1 + len(panels)),
+    whole = labelled(views[0][1], [labels[row] for row in train])
+    heads = fit_heads(
+        fitted,
+        labelled(embedder.embed(values[valid]), [labels[row] for row in valid]),
+        known_types(whole.tumor_studies()),
     )
     write_release(
         out,
@@ -120,13 +124,13 @@ def build_release(
         vocabulary=names,
         idf=idf,
         centre=centre,
-        heads=fit_heads(views, valid, known_types(train.tumor_studies())),
+        heads=heads,
         training={
             "recipe": recipe,
             "step": int(metadata["step"]),
             "seconds": round(float(metadata["seconds"])),
-            "profiles": {"train": len(train.studies), "valid": len(valid.studies)},
-            "tumors": _tumors_by_type(train),
+            "profiles": {"train": len(train), "panel": len(panel), "valid": len(valid)},
+            "tumors": _tumors_by_type(whole),
         },
     )
 
