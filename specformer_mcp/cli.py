@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "evaluate a release on a labelled corpus",
     "release": "make or inspect a model release",
     "index": "build or inspect a reference index",
-    "data": "prepare and inspect training data",
+    "data": "pack a labelled corpus for training",
 }
 
 

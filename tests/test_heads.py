@@ -35,7 +35,12 @@ def patients(seed: int, n: int) -> LabelledEmbeddings:
     kind = draw.integers(0, 4, n)
     vectors = (centres[kind] + draw.normal(0, 1, (n, 8))).astype(np.float32)
     studies = [TYPES[k] if k < 3 else "TCGA-AAA" for k in kind]
-    return LabelledEmbeddings(vectors, studies, kind < 3)
+    return LabelledEmbeddings(vectors, studies, kind < 3, [f"{seed}-{i}" for i in range(n)])
+
+
+def known(embeddings: LabelledEmbeddings) -> tuple[np.ndarray, np.ndarray]:
+    tumors = embeddings.of_types(TYPES)
+    return tumors.vectors, tumors.numbers(TYPES)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def heads() -> Heads:
 
 
 def test_probabilities_are_calibrated_and_better_than_uncalibrated(heads):
-    test, y = patients(4, 4000).of_types(heads.types)
+    test, y = known(patients(4, 4000))
     p = heads.probabilities(test)
     assert np.allclose(p.sum(axis=1), 1)
     assert calibration_error(p.max(axis=1), p.argmax(axis=1) == y) < 0.04
@@ -53,7 +58,7 @@ def test_probabilities_are_calibrated_and_better_than_uncalibrated(heads):
 
 
 def test_prediction_sets_cover_and_hold_the_top_type(heads):
-    test, y = patients(5, 4000).of_types(heads.types)
+    test, y = known(patients(5, 4000))
     predictions = heads.predict(test)
     covered = np.mean(
         [heads.types[k] in p.prediction_set for k, p in zip(y, predictions, strict=True)]
@@ -71,7 +76,7 @@ def test_what_is_far_from_every_type_is_flagged_with_a_reason(heads):
     prediction = heads.predict(far)[0]
     assert prediction.out_of_distribution
     assert "farther from every known tumour type" in prediction.reasons[0]
-    ordinary, _ = patients(6, 1000).of_types(heads.types)
+    ordinary, _ = known(patients(6, 1000))
     distances = heads.distance(ordinary)
     assert (distances > heads.distance_limit).mean() < 0.06
 
@@ -99,16 +104,21 @@ def test_heads_survive_a_file(heads):
 
 
 def test_types_need_ten_tumours_and_a_corpus_two_types():
-    assert known_types(["TCGA-A"] * 10 + ["TCGA-B"] * 9 + ["TARGET-ALL"] * 50) == ["TCGA-A"]
-    one = LabelledEmbeddings(np.zeros((12, 4), np.float32), ["TCGA-A"] * 12, np.full(12, True))
+    assert known_types({"TCGA-A": 10, "TCGA-B": 9, "TARGET-ALL": 50}) == ["TCGA-A"]
+    people = [f"p{i % 11}" for i in range(12)]
+    one = LabelledEmbeddings(
+        np.zeros((12, 4), np.float32), ["TCGA-A"] * 12, np.full(12, True), people
+    )
+    assert one.tumor_patients() == {"TCGA-A": 11}
     with pytest.raises(CorpusError, match="1 cancer types"):
-        fit_heads(one, one, known_types(one.tumor_studies()))
+        fit_heads(one, one, known_types(one.tumor_patients()))
 
 
 def test_conformal_quantile_by_hand():
     scores = np.array([0.5, 0.1, 0.3, 0.2, 0.4])
     assert conformal_quantile(scores, 0.5) == 0.3
-    assert conformal_quantile(scores, 0.9) == 0.5
+    assert conformal_quantile(scores, 0.8) == 0.5
+    assert conformal_quantile(scores, 0.9) == 1, "five scores cannot vouch for 90 %"
 
 
 def test_metrics_against_scikit_learn():

@@ -4,9 +4,10 @@ Nothing here keeps a state: step 1,000 is the same batch whether training ran th
 resumed ten times on the way. Profiles are drawn with a weight that falls with the square root of
 their cohort's size, so that the largest cohorts do not fill every batch.
 
-A training step sees each drawn sample in two views: two profiles of it in different units or from
-different pipelines where the corpus has them, else the same profile twice. In some views genes are
-dropped at random, as if a panel had not measured them; the whole profile is still to be decoded.
+A training step sees each drawn sample in two views: the profile drawn, and one of all profiles of
+that sample, itself among them, so another unit or pipeline where the corpus has one. In some views
+genes are dropped at random, as if a panel had not measured them; the whole profile is still to be
+decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from specformer_encoder.ordering import NOT_MEASURED
+from specformer_encoder.ordering import quantile_values
 from specformer_encoder.packed import GENOME_WIDE, PackedCorpus
 from specformer_encoder.recipe import Recipe
 
@@ -94,9 +95,11 @@ class Batches:
     def _rows_by_sample(self) -> dict[int, list[int]]:
         """Row → training rows of the same tissue sample, itself among them."""
         labels = self.corpus.labels
-        groups: dict[tuple[str, str], list[int]] = {}
+        groups: dict[tuple[str, str, str], list[int]] = {}
         for row in self.train_rows:
-            key = labels["patient"][row] or labels["sample_id"][row], labels["sample_type"][row]
+            # A donor's tissues are different samples; GTEx has several of most donors.
+            who = labels["patient"][row] or labels["sample_id"][row]
+            key = who, labels["tissue"][row], labels["sample_type"][row]
             groups.setdefault(key, []).append(int(row))
         return {row: group for group in groups.values() for row in group}
 
@@ -117,11 +120,9 @@ class Batches:
             return float(train.dropout_keep ** draw.random())
         return 1.0
 
-    def validation(self, limit: int | None = None) -> list[Batch]:
+    def validation(self) -> list[Batch]:
         """Fixed batches over the validation patients, all genes kept."""
         rows = self.valid_rows
-        if limit is not None and limit < len(rows):
-            rows = np.random.default_rng(self.recipe.train.seed).choice(rows, limit, replace=False)
         size = self.recipe.train.batch
         return [
             self._assemble(
@@ -151,10 +152,10 @@ class Batches:
         genes = np.take_along_axis(tokens, hidden, axis=1)
         np.put_along_axis(tokens, hidden, config.genes, axis=1)
 
-        quantiles = np.stack([corpus.quantile(row) for row in rows])
-        decodable = (quantiles != NOT_MEASURED) & self._decoded
+        quantiles = quantile_values(np.stack([corpus.quantile(row) for row in rows]))
+        decodable = ~np.isnan(quantiles) & self._decoded
         decodable[corpus.genes_measured[rows] < GENOME_WIDE] = False
-        target = (quantiles / np.float32(254) - corpus.statistics.mean) / self._spread
+        target = np.nan_to_num((quantiles - corpus.statistics.mean) / self._spread)
         return Batch(
             tokens=torch.from_numpy(tokens),
             hidden=torch.from_numpy(hidden),

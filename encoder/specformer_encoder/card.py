@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from specformer_encoder.evaluate.run import doubt_table, table
+from specformer_encoder.evaluate.run import doubt_table, panel_table, table
 from specformer_encoder.release import Release
 
 _CARD = """---
@@ -22,7 +22,8 @@ the sample's vector, and to recognise a sample in another unit, pipeline or gene
 predicts an expression value, and never sees one.
 
 - SHA-256 of what decides an answer: `{sha256}`
-- Training: recipe `{recipe}`, {step:,} steps, {minutes} minutes on the machine that trained it
+- Training: recipe `{recipe}`, best checkpoint at step {step:,} of {steps:,}, after {minutes}
+  minutes
 - Data: {train:,} genome-wide profiles and {panel:,} gene panels of training patients fitted
   everything, {valid:,} genome-wide profiles of validation patients set the thresholds. TCGA, TARGET
   and GTEx, open access, as republished in public packages and repositories. The release holds
@@ -30,13 +31,19 @@ predicts an expression value, and never sees one.
 
 ## Test results
 
-{profiles} genome-wide test profiles of {patients} patients whom nothing was fitted or chosen on,
-{n_types} cancer types with at least ten training tumours. 95 % intervals are bootstrapped over
-patients. The baselines were fitted on the same profiles in the same run.
+{profiles} genome-wide test tumours of {patients} patients whom nothing was fitted or chosen on,
+{n_types} cancer types with tumours of at least ten training patients. 95 % intervals are
+bootstrapped over patients. The baselines were fitted in the same run on the genome-wide training
+tumours of these types, their regularisation chosen on validation patients as the release's is; the
+release also saw normal tissue, other tumours and gene panels of training patients.
 
 {table}
 
 {doubt}
+
+With fewer genes (the predictor as shipped; coverage is that of the 90 % prediction set):
+
+{panels}
 
 Made by
 
@@ -46,7 +53,7 @@ Made by
         --out encoder/specformer_encoder/release --id {id}
     specformer evaluate encoder/specformer_encoder/release --corpus CORPUS --write
 
-## Types and training tumours
+## Types and training patients
 
 {types}
 
@@ -57,8 +64,8 @@ Made by
 - Source and type are confounded in the data: several types come almost entirely from one pipeline.
   A sample from a pipeline that none of the sources used may be placed worse than the table says.
 - Colon and rectum (COAD, READ) are one disease to the transcriptome; read them together.
-- The prediction set's coverage holds for patients like the validation patients.
-- Few genes measured (panels) make a worse embedding; the answer states how many were.
+- The prediction set is calibrated on genome-wide profiles; the tables say what it covers here and
+  with fewer genes. The answer states how many genes were measured.
 - For research. Not a medical device; no diagnosis may rest on it.
 """
 
@@ -81,6 +88,7 @@ def write_card(release: Release, results: dict[str, Any]) -> None:
         length=model["length"],
         recipe=training["recipe"]["name"],
         step=training["step"],
+        steps=training["recipe"]["train"]["steps"],
         minutes=round(training["seconds"] / 60),
         train=training["profiles"]["train"],
         valid=training["profiles"]["valid"],
@@ -90,6 +98,7 @@ def write_card(release: Release, results: dict[str, Any]) -> None:
         n_types=len(release.heads.types),
         table=table(results),
         doubt=doubt_table(results),
+        panels=panel_table(results),
         types=", ".join(f"{name} {tumors[name]}" for name in release.heads.types),
     )
     text = json.dumps(results, indent=1) + "\n"

@@ -10,6 +10,7 @@ splits is an error. Every statistic is fitted on the split `train`.
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,12 @@ import pyarrow as pa
 
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.genes import vocabulary
-from specformer_encoder.ordering import gene_sequence, information_weight, rank_quantiles
+from specformer_encoder.ordering import (
+    gene_sequence,
+    information_weight,
+    quantile_values,
+    rank_quantiles,
+)
 from specformer_encoder.packed import (
     DEPTH,
     END,
@@ -53,6 +59,11 @@ class SampleLabel:
     sample_type: str
     split: str
     subtype: str
+
+    @property
+    def person(self) -> str:
+        """The patient; where it is not known, the sample stands for itself."""
+        return self.patient or self.sample_id
 
 
 def cohort_of(label: SampleLabel) -> str:
@@ -93,9 +104,9 @@ def read_labels(corpus: Path) -> list[SampleLabel]:
                 f"{path}: sample {label.sample_id} has split {label.split!r}.",
                 f"Use one of {', '.join(SPLITS)}.",
             )
-        if label.patient and split_of.setdefault(label.patient, label.split) != label.split:
+        if split_of.setdefault(label.person, label.split) != label.split:
             raise CorpusError(
-                f"{path}: patient {label.patient} is in {split_of[label.patient]} and in "
+                f"{path}: patient {label.person} is in {split_of[label.person]} and in "
                 f"{label.split}.",
                 "Give all profiles of a patient the same split, or the evaluation is worthless.",
             )
@@ -117,7 +128,12 @@ def iter_labelled(corpus: Path) -> Iterator[tuple[list[SampleLabel], ProfileSet]
     """
     wanted: dict[tuple[str, str], dict[str, SampleLabel]] = {}
     for label in read_labels(corpus):
-        wanted.setdefault((label.source, label.unit), {})[label.barcode] = label
+        by_barcode = wanted.setdefault((label.source, label.unit), {})
+        if by_barcode.setdefault(label.barcode, label) is not label:
+            raise CorpusError(
+                f"samples.tsv has {label.barcode} of {label.source}.{label.unit} twice.",
+                "Keep one row a profile.",
+            )
     for (source, unit), by_barcode in sorted(wanted.items()):
         path = corpus / "expression" / f"{source}.{unit}.parquet"
         if not path.is_file():
@@ -132,13 +148,10 @@ def iter_labelled(corpus: Path) -> Iterator[tuple[list[SampleLabel], ProfileSet]
             )
         yield (
             [by_barcode[profiles.samples[i]] for i in keep],
-            ProfileSet(
-                [profiles.samples[i] for i in keep],
-                profiles.values[keep],
-                profiles.unit,
-                profiles.genes,
-                profiles.source,
-                profiles.format,
+            dataclasses.replace(
+                profiles,
+                samples=[profiles.samples[i] for i in keep],
+                values=profiles.values[keep],
             ),
         )
 
@@ -169,13 +182,17 @@ def build(corpus: Path, out: Path) -> dict[str, int]:
     """
     labels, values = load_labelled(corpus)
     split = np.array([label.split for label in labels])
-    if not (split == "train").any():
-        raise CorpusError(f"{corpus} has no profile of split train.", _FORM)
     measured = (~np.isnan(values)).sum(axis=1)
     fit = np.flatnonzero((split == "train") & (measured >= GENOME_WIDE))
+    if len(fit) < 2 or not (split == "valid").any():
+        raise CorpusError(
+            f"{corpus} has {len(fit)} training profiles of at least {GENOME_WIDE:,} genes and "
+            f"{(split == 'valid').sum()} validation profiles; two and one are the least.",
+            _FORM,
+        )
     idf = information_weight(values[fit])
     quantiles = np.stack([rank_quantiles(row) for row in values])
-    known = np.where(quantiles[fit] == 255, np.nan, quantiles[fit] / np.float32(254))
+    known = quantile_values(quantiles[fit])
     seen = (~np.isnan(known)).any(axis=0)
     mean = np.zeros(values.shape[1], np.float32)
     spread = np.zeros(values.shape[1], np.float32)

@@ -181,9 +181,9 @@ def _look_up(name: str, table: _Table) -> tuple[str, int, str]:
         if parts[0].startswith("ENSG"):
             return "ensembl|symbol", *_look_up(parts[0], table)[1:]
         # The number is the stabler half of SYMBOL|ENTREZ; the symbol is asked only without it.
-        found = table.entrez.get(parts[1]) if len(parts) == 2 else None
+        found = next((table.entrez[part] for part in parts if part in table.entrez), None)
         if found is None:
-            found = table.symbol.get(parts[0])
+            found = next((table.symbol[part] for part in parts if part in table.symbol), None)
             # An alias is too weak where the file's own Entrez id says otherwise.
             found = None if found is not None and found[1] == "alias" else found
         return "symbol|entrez", *(found or (-2, ""))
@@ -293,6 +293,11 @@ def _refuse_too_few(
 ) -> None:
     symbols = _table().symbol
     in_capitals = sum(name.upper() in symbols for name in unknown if name != name.upper())
+    if in_capitals > len(names) / 3 and all(name == name.lower() for name in unknown):
+        raise GeneIdentifierError(
+            f"The gene symbols of {source} are in small letters ({', '.join(unknown[:3])}).",
+            "Write human symbols in capitals, as HGNC does.",
+        )
     if in_capitals > len(names) / 3:
         raise GeneIdentifierError(
             f"{source} looks like mouse: {in_capitals} of {len(names)} symbols are human only "

@@ -7,9 +7,10 @@ patients:
   divided by one temperature (Guo et al., ICML 2017).
 * A conformal prediction set: the types whose probability reaches :math:`1 - \hat q`, where
   :math:`\hat q` is the :math:`\lceil (n + 1) \cdot 0.9 \rceil / n` quantile of one minus the true
-  type's probability (split conformal; Sadinle et al., JASA 114:223, 2019). Over patients like the
-  validation patients it holds the true type at least nine times in ten. It is never empty: the
-  top type always belongs to it.
+  type's probability, one profile a patient (split conformal; Sadinle et al., JASA 114:223, 2019).
+  Over patients like the validation patients, with genome-wide profiles, it is made to hold the true
+  type nine times in ten; the card says how often it did. It is never empty: the top type always
+  belongs to it.
 * The probability that the sample is a tumour at all: logistic regression against normal tissue.
 * Whether the sample is like any training tumour: its Mahalanobis distance to the nearest type mean
   under one shared covariance (Lee et al., NeurIPS 2018), against the distances of validation
@@ -21,6 +22,7 @@ Serving needs numpy alone; fitting needs scikit-learn.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -181,10 +183,11 @@ def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
-def known_types(studies: list[str]) -> list[str]:
-    """TCGA types with at least `MINIMUM_TUMORS` of the given training tumours, by name."""
-    counts = Counter(study for study in studies if study.startswith("TCGA-"))
-    return sorted(study for study, n in counts.items() if n >= MINIMUM_TUMORS)
+def known_types(patients: Mapping[str, int]) -> list[str]:
+    """TCGA types with tumours of at least `MINIMUM_TUMORS` patients, by name."""
+    return sorted(
+        study for study, n in patients.items() if study.startswith("TCGA-") and n >= MINIMUM_TUMORS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,21 +202,33 @@ class LabelledEmbeddings:
         N study names; the type where `tumor` is true.
     tumor
         (N,) bool.
+    patients
+        N names; profiles of one patient share theirs.
     """
 
     vectors: FloatArray
     studies: list[str]
     tumor: npt.NDArray[np.bool_]
+    patients: list[str]
 
-    def tumor_studies(self) -> list[str]:
-        """Study of each tumour."""
-        return [study for study, tumor in zip(self.studies, self.tumor, strict=True) if tumor]
+    def tumor_patients(self) -> Counter[str]:
+        """Patients with a tumour, by study."""
+        rows = zip(self.studies, self.patients, self.tumor, strict=True)
+        return Counter(study for study, _ in {(s, p) for s, p, tumor in rows if tumor})
 
-    def of_types(self, types: list[str]) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-        """Vectors and type numbers of the tumours whose type is among `types`."""
-        number = {name: k for k, name in enumerate(types)}
-        keep = [i for i, s in enumerate(self.studies) if self.tumor[i] and s in number]
-        return self.vectors[keep], np.array([number[self.studies[i]] for i in keep], np.int64)
+    def of_types(self, types: list[str]) -> LabelledEmbeddings:
+        """The tumours whose type is among `types`."""
+        keep = [i for i, s in enumerate(self.studies) if self.tumor[i] and s in types]
+        return LabelledEmbeddings(
+            self.vectors[keep],
+            [self.studies[i] for i in keep],
+            self.tumor[keep],
+            [self.patients[i] for i in keep],
+        )
+
+    def numbers(self, types: list[str]) -> npt.NDArray[np.int64]:
+        """(N,) place of each study in `types`."""
+        return np.array([types.index(study) for study in self.studies], np.int64)
 
 
 def fit_heads(train: LabelledEmbeddings, valid: LabelledEmbeddings, types: list[str]) -> Heads:
@@ -238,8 +253,9 @@ def fit_heads(train: LabelledEmbeddings, valid: LabelledEmbeddings, types: list[
     CorpusError
         If fewer than two types have enough training tumours, or validation has none of them.
     """
-    x, y = train.of_types(types)
-    xv, yv = valid.of_types(types)
+    fitting, setting = train.of_types(types), valid.of_types(types)
+    x, y = fitting.vectors, fitting.numbers(types)
+    xv, yv = setting.vectors, setting.numbers(types)
     if len(types) < 2 or not len(yv):
         raise CorpusError(
             f"The corpus has {len(types)} cancer types with at least {MINIMUM_TUMORS} training "
@@ -250,7 +266,9 @@ def fit_heads(train: LabelledEmbeddings, valid: LabelledEmbeddings, types: list[
     weight, bias = _fit_types(x, y, xv, yv)
     logits = xv.astype(np.float64) @ weight.T + bias
     temperature = _fit_temperature(logits, yv)
-    true = softmax(logits / temperature)[np.arange(len(yv)), yv]
+    # Conformal prediction counts on exchangeable cases: patients are, profiles of one are not.
+    _, one_each = np.unique(np.array(setting.patients), return_index=True)
+    true = softmax(logits / temperature)[np.arange(len(yv)), yv][one_each]
     tumor_weight, tumor_bias = _fit_tumor(train, valid)
     means = np.stack([x[y == k].mean(axis=0) for k in range(len(types))])
     whitening = _whitening(x - means[y])
@@ -279,7 +297,8 @@ def conformal_quantile(scores: npt.NDArray[np.float64], coverage: float) -> floa
     0.9
     """
     rank = int(np.ceil((len(scores) + 1) * coverage))
-    return float(np.sort(scores)[min(rank, len(scores)) - 1])
+    # With too few scores for the coverage, only the set of all types has it.
+    return 1.0 if rank > len(scores) else float(np.sort(scores)[rank - 1])
 
 
 def _standardised_logistic(

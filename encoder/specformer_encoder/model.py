@@ -84,11 +84,6 @@ class SpecFormer(nn.Module):
             nn.init.zeros_(block.down.weight)
         nn.init.zeros_(self.pool_query.weight)
 
-    @property
-    def mask_token(self) -> int:
-        """Token that stands for a hidden gene."""
-        return self.config.genes
-
     def states(self, tokens: Tensor) -> Tensor:
         """(B, T) tokens → (B, T, D) normalised token states."""
         ranks = torch.arange(tokens.shape[1], device=tokens.device)

@@ -114,3 +114,15 @@ def rank_quantiles(profile: FloatArray) -> npt.NDArray[np.uint8]:
     result = np.full(len(profile), NOT_MEASURED, np.uint8)
     result[known] = np.round(quantile * _HIGHEST_QUANTILE).astype(np.uint8)
     return result
+
+
+def quantile_values(steps: npt.NDArray[np.uint8]) -> FloatArray:
+    """Steps of `rank_quantiles` as numbers from 0 to 1, NaN where not measured.
+
+    Examples
+    --------
+    >>> quantile_values(np.array([0, 127, 254, 255], np.uint8)).tolist()
+    [0.0, 0.5, 1.0, nan]
+    """
+    values = steps / np.float32(_HIGHEST_QUANTILE)
+    return np.where(steps == NOT_MEASURED, np.float32(np.nan), values).astype(np.float32)

@@ -24,7 +24,8 @@ from specformer_encoder.ordering import NOT_MEASURED
 
 FloatArray = npt.NDArray[np.float32]
 
-#: Genes kept of each sequence: enough to fill the model's length when only a tenth is measured.
+#: Genes kept of each sequence: enough for 512 tokens where an eighth of the genes is measured;
+#: views with fewer genes are shorter.
 DEPTH = 4096
 #: Fills a sequence that ends before `DEPTH`.
 END = np.iinfo(np.uint16).max

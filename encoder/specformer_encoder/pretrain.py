@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -135,10 +135,10 @@ class Run:
 
     def __init__(self, recipe: Recipe, corpus: PackedCorpus, out: Path, device: str) -> None:
         self.recipe, self.corpus, self.out = recipe, corpus, out
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.batches = Batches(corpus, recipe)
         torch.manual_seed(recipe.train.seed)
-        self.model = Pretrainer(recipe)
+        self.model = Pretrainer(recipe).to(self.device)
         self.optimizer = self._optimizer()
         self.step = 0
         self.best = math.inf
@@ -148,7 +148,6 @@ class Run:
             self._resume()
         elif recipe.train.warm_start:
             warm_start(self.model.encoder, corpus, recipe.train.seed)
-        self.model.to(self.device)
 
     def _optimizer(self) -> torch.optim.AdamW:
         train = self.recipe.train
@@ -187,7 +186,8 @@ class Run:
         if not torch.isfinite(total):
             raise TrainingError(
                 f"The loss became {float(total.detach())} at step {self.step}.",
-                f"The last good checkpoint is in {self.out}; lower learning_rate and start again.",
+                f"The last good checkpoint is in {self.out}; lower learning_rate in the recipe and "
+                "train into another --out.",
             )
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
@@ -199,10 +199,10 @@ class Run:
         }
 
     @torch.no_grad()
-    def validate(self, limit: int | None = None) -> dict[str, float]:
+    def validate(self) -> dict[str, float]:
         """Means over the validation patients, with 15 % of the genes hidden."""
         sums: dict[str, float] = {}
-        batches = self.batches.validation(limit)
+        batches = self.batches.validation()
         with self._autocast():
             for batch in batches:
                 losses, _ = self.model.losses(_to(batch, self.device))
@@ -233,9 +233,9 @@ class Run:
             with partial.open("rb") as handle:
                 os.fsync(handle.fileno())
             partial.replace(self.out / f"{name}.safetensors")
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise TrainingError(
-                f"The checkpoint could not be written to {self.out} ({error.strerror}).",
+                f"The checkpoint could not be written to {self.out} ({error}).",
                 "The checkpoint before it is untouched; make room and start again.",
             ) from error
         finally:
@@ -243,7 +243,7 @@ class Run:
 
     def _resume(self) -> None:
         path = self.out / "last.safetensors"
-        with safe_open(path, "pt") as file:
+        with open_checkpoint(path) as file:
             metadata = file.metadata()
             if json.loads(metadata["recipe"]) != dataclasses.asdict(self.recipe):
                 raise TrainingError(
@@ -258,7 +258,9 @@ class Run:
         for name, parameter in self.model.named_parameters():
             state = _below(tensors, f"adam.{name}.")
             if state:
-                self.optimizer.state[parameter] = state
+                self.optimizer.state[parameter] = {
+                    key: value.to(self.device) for key, value in state.items()
+                }
         self.step = int(metadata["step"])
         self.best = float(metadata["best"])
         self.seconds = float(metadata["seconds"])
@@ -302,6 +304,42 @@ class Run:
                     self.save("last")
                     saved = time.monotonic()
         self.save("last")
+
+
+def open_checkpoint(path: Path) -> Any:
+    """Open a checkpoint for reading.
+
+    Raises
+    ------
+    TrainingError
+        If the file is damaged.
+    """
+    try:
+        return safe_open(path, "pt")
+    except SafetensorError as error:
+        raise TrainingError(
+            f"{path} is not a whole checkpoint ({error}).", "Remove it and train again."
+        ) from error
+
+
+def usable_device(name: str) -> torch.device:
+    """The torch device of that name.
+
+    Raises
+    ------
+    TrainingError
+        If torch does not know it or cannot compute on it here.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise TrainingError(
+            f"torch cannot compute on {name!r} here ({reason}).",
+            "Use --device cpu, or cuda with a build of torch that has it.",
+        ) from error
+    return device
 
 
 def rank_baseline(corpus: PackedCorpus, length: int) -> float:

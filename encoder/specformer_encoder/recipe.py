@@ -14,8 +14,24 @@ from typing import TypeVar
 
 from specformer_encoder.errors import RecipeError
 from specformer_encoder.model import ModelConfig
+from specformer_encoder.packed import DEPTH
 
 T = TypeVar("T")
+
+_POSITIVE = (
+    "length",
+    "width",
+    "layers",
+    "heads",
+    "expansion",
+    "steps",
+    "batch",
+    "learning_rate",
+    "warmup",
+    "temperature",
+    "validate_every",
+)
+_SHARES = ("mask", "dropout_keep")
 
 _HERE = Path(__file__).parent
 #: In an installed package the recipes lie inside it, in a checkout beside it.
@@ -92,17 +108,36 @@ def load_recipe(name: str, genes: int) -> Recipe:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not valid TOML: {error}.", "Mend that line.") from error
+    if "genes" in tables.get("model", {}):
+        raise RecipeError(f"{path} sets genes, which the corpus decides.", "Leave it out.")
     extra = set(tables) - {"model", "train"}
     if extra:
         raise RecipeError(f"{path} has an unknown table {min(extra)!r}.", "Use model and train.")
     model = _fill(ModelConfig, {"genes": genes, **tables.get("model", {})}, path)
     train = _fill(TrainConfig, tables.get("train", {}), path)
+    _check_ranges(model, train, path)
+    return Recipe(path.stem, model, train)
+
+
+def _check_ranges(model: ModelConfig, train: TrainConfig, path: Path) -> None:
+    sizes = {**dataclasses.asdict(model), **dataclasses.asdict(train)}
+    for name in _POSITIVE:
+        if sizes[name] <= 0:
+            raise RecipeError(f"{path}: {name} = {sizes[name]} must be above zero.", "Correct it.")
+    for name in _SHARES:
+        if not 0 < sizes[name] <= 1:
+            raise RecipeError(f"{path}: {name} = {sizes[name]} must be in (0, 1].", "Correct it.")
+    if model.length > DEPTH:
+        raise RecipeError(
+            f"{path}: length {model.length} exceeds the {DEPTH} genes that a corpus holds of each "
+            "sequence.",
+            "Use a shorter one.",
+        )
     if model.width % model.heads:
         raise RecipeError(
             f"{path}: width {model.width} is not a multiple of heads {model.heads}.",
             "Change one of them.",
         )
-    return Recipe(path.stem, model, train)
 
 
 def _fill(kind: type[T], values: dict[str, object], path: Path) -> T:

@@ -15,7 +15,6 @@ with any number that an answer depends on, and with nothing else.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -138,6 +137,20 @@ def open_release(path: Path | None = None) -> Release:
     )
 
 
+def check_destination(out: Path) -> None:
+    """Refuse a folder that holds something else than a release: it would be replaced.
+
+    Raises
+    ------
+    ReleaseError
+        If `out` exists, is not empty and has no `release.json`.
+    """
+    if out.exists() and not (out / "release.json").is_file() and any(out.iterdir()):
+        raise ReleaseError(
+            f"{out} exists and is not a release (it has no release.json).", "Give another --out."
+        )
+
+
 def write_release(
     out: Path,
     *,
@@ -147,7 +160,7 @@ def write_release(
     vocabulary: list[str],
     idf: FloatArray,
     centre: FloatArray,
-    heads: Heads | None,
+    heads: Heads,
     training: dict[str, Any],
 ) -> None:
     """Write a release beside `out` and rename it into place.
@@ -163,8 +176,7 @@ def write_release(
     model
         Fields of the model's configuration.
     vocabulary, idf, centre, heads
-        As in `Release`. Without heads the release embeds but does not predict; `release build`
-        uses that to fit them.
+        As in `Release`.
     training
         How it was trained; goes into the manifest as it is.
     """
@@ -178,9 +190,8 @@ def write_release(
         safetensors.torch.save_file(encoder, partial / "encoder.safetensors")
         safetensors.numpy.save_file({"idf": idf, "centre": centre}, partial / "genes.safetensors")
         (partial / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-        if heads is not None:
-            safetensors.numpy.save_file(heads.tensors(), partial / "heads.safetensors")
-            _write_json(partial / "heads.json", heads.settings())
+        safetensors.numpy.save_file(heads.tensors(), partial / "heads.safetensors")
+        _write_json(partial / "heads.json", heads.settings())
         for file in partial.iterdir():
             file.chmod(0o644)  # safetensors writes files that only their owner can read
         files = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
@@ -200,8 +211,3 @@ def write_release(
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def model_fields(config: Any) -> dict[str, int]:
-    """A model configuration as JSON takes it."""
-    return dataclasses.asdict(config)

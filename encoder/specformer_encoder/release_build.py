@@ -6,22 +6,24 @@ network says, so the release is judged as it is served.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from specformer_encoder.corpus import SampleLabel, load_labelled
 from specformer_encoder.embedder import Embedder, FloatArray, unit_length
 from specformer_encoder.errors import ReleaseError
+from specformer_encoder.evaluate.panels import take_out
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.heads import LabelledEmbeddings, fit_heads, known_types
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.packed import GENOME_WIDE, PackedCorpus, vocabulary_hash
-from specformer_encoder.release import model_fields, write_release
+from specformer_encoder.pretrain import open_checkpoint
+from specformer_encoder.release import check_destination, write_release
 
 #: Each genome-wide training profile fits the heads whole and with these shares of its genes, so
 #: that a gene panel is nothing new to them; real panels of training patients fit them too.
@@ -59,12 +61,13 @@ def build_release(
     ReleaseError
         If the run has no checkpoint or was trained on another vocabulary.
     """
+    check_destination(out)
     checkpoint = run / "best.safetensors"
     if not checkpoint.is_file():
         raise ReleaseError(
             f"{run} has no best.safetensors.", "Train with `specformer pretrain` first."
         )
-    with safe_open(checkpoint, "pt") as file:
+    with open_checkpoint(checkpoint) as file:
         metadata = file.metadata()
         prefix = "model.encoder."
         weights = {
@@ -102,7 +105,7 @@ def build_release(
     centre = pooled.mean(axis=0)
     views = [(train, unit_length(pooled - centre))]
     embedder = Embedder(network, idf, centre, None)
-    views += [(train, embedder.embed(_as_on_panel(values[train], s))) for s in PANEL_SHARES]
+    views += [(train, embedder.embed(take_out(values[train], s, seed=1))) for s in PANEL_SHARES]
     views += [(panel, embedder.embed(values[panel]))]
 
     progress("fitting the heads")
@@ -110,17 +113,17 @@ def build_release(
         np.concatenate([vectors for _, vectors in views]),
         [labels[row] for rows, _ in views for row in rows],
     )
-    whole = labelled(views[0][1], [labels[row] for row in train])
+    tumors = labelled(views[0][1], [labels[row] for row in train]).tumor_patients()
     heads = fit_heads(
         fitted,
         labelled(embedder.embed(values[valid]), [labels[row] for row in valid]),
-        known_types(whole.tumor_studies()),
+        known_types(tumors),
     )
     write_release(
         out,
         release_id=release_id,
         encoder=weights,
-        model=model_fields(config),
+        model=dataclasses.asdict(config),
         vocabulary=names,
         idf=idf,
         centre=centre,
@@ -130,7 +133,7 @@ def build_release(
             "step": int(metadata["step"]),
             "seconds": round(float(metadata["seconds"])),
             "profiles": {"train": len(train), "panel": len(panel), "valid": len(valid)},
-            "tumors": _tumors_by_type(whole),
+            "tumors": dict(sorted(tumors.items())),
         },
     )
 
@@ -140,16 +143,6 @@ def labelled(vectors: FloatArray, labels: list[SampleLabel]) -> LabelledEmbeddin
     return LabelledEmbeddings(
         vectors,
         [label.study for label in labels],
-        np.array([label.sample_type == "tumor" for label in labels]),
+        np.array([label.sample_type == "tumor" for label in labels], bool),
+        [label.person for label in labels],
     )
-
-
-def _as_on_panel(values: FloatArray, share: float) -> FloatArray:
-    """Profiles in which all but a random share of the genes, new in each, was not measured."""
-    kept = np.random.default_rng(0).random(values.shape, dtype=np.float32) < share
-    return np.where(kept, values, np.float32(np.nan))
-
-
-def _tumors_by_type(train: LabelledEmbeddings) -> dict[str, int]:
-    names, counts = np.unique(train.tumor_studies(), return_counts=True)
-    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate."""
     from specformer_encoder.card import write_card
     from specformer_encoder.embedder import Embedder
-    from specformer_encoder.evaluate.run import doubt_table, evaluate, table
+    from specformer_encoder.evaluate.run import doubt_table, evaluate, panel_table, table
 
     embedder = Embedder.load(args.release)
     results = evaluate(embedder, args.corpus, lambda line: print(line, file=sys.stderr, flush=True))
@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(results))
     else:
-        print(table(results), doubt_table(results), sep="\n\n")
+        print(table(results), doubt_table(results), panel_table(results), sep="\n\n")
     return 0

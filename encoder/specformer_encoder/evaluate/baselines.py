@@ -17,7 +17,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from specformer_encoder.ordering import NOT_MEASURED, rank_quantiles
+from specformer_encoder.heads import STRENGTHS
+from specformer_encoder.ordering import quantile_values, rank_quantiles
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -40,7 +41,13 @@ def knn(x: FloatArray, y: list[str], test: FloatArray) -> list[str]:
 
 
 def rank_baselines(
-    train: FloatArray, y: list[str], test: FloatArray, *, seed: int = 0
+    train: FloatArray,
+    y: list[str],
+    test: FloatArray,
+    *,
+    valid: FloatArray,
+    valid_y: list[str],
+    seed: int = 0,
 ) -> list[Predictions]:
     """PCA-256 + logistic regression, and kNN on the same components.
 
@@ -50,6 +57,8 @@ def rank_baselines(
         (N, V) and (M, V) linear expression, NaN where not measured.
     y
         N type names.
+    valid, valid_y
+        Choose the strength of the regularisation, as they do for the release.
     seed
         Of the randomised PCA.
 
@@ -61,8 +70,14 @@ def rank_baselines(
     z, _ = _ranks(test, mean)
     pca = PCA(min(COMPONENTS, len(x) - 1), svd_solver="randomized", random_state=seed)
     components, test_components = pca.fit_transform(x), pca.transform(z)
-    logistic = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    logistic.fit(components, y)
+    held_out = pca.transform(_ranks(valid, mean)[0])
+    fits = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000)).fit(
+            components, y
+        )
+        for strength in STRENGTHS
+    ]
+    logistic = max(fits, key=lambda fit: fit.score(held_out, valid_y))
     return [
         Predictions(
             "PCA-256 + logistic regression",
@@ -74,8 +89,7 @@ def rank_baselines(
 
 def _ranks(values: FloatArray, mean: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     """Rank quantiles with missing genes filled by `mean`, that of these profiles by default."""
-    steps = np.stack([rank_quantiles(row) for row in values])
-    ranks = np.where(steps == NOT_MEASURED, np.nan, steps / np.float32(254)).astype(np.float32)
+    ranks = quantile_values(np.stack([rank_quantiles(row) for row in values]))
     if mean is None:
         known = ~np.isnan(ranks)
         mean = np.where(known, ranks, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

@@ -7,12 +7,15 @@ rectum are one disease to the transcriptome, so every method is also judged with
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from specformer_encoder.corpus import SampleLabel
 from specformer_encoder.embedder import Embedder, FloatArray
+from specformer_encoder.errors import CorpusError
 from specformer_encoder.evaluate.baselines import Predictions, knn, rank_baselines
 from specformer_encoder.evaluate.metrics import (
     Estimate,
@@ -27,7 +30,7 @@ from specformer_encoder.packed import GENOME_WIDE
 MERGED = {"TCGA-COAD": "TCGA-COAD/READ", "TCGA-READ": "TCGA-COAD/READ"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EmbeddedCorpus:
     """The labelled corpus with its embeddings, computed once for all questions.
 
@@ -45,16 +48,40 @@ class EmbeddedCorpus:
     values: FloatArray
     vectors: FloatArray
 
-    def select(self, split: str, *, tumor: bool | None = True, wide: bool = True) -> list[int]:
-        """Rows of one split; tumours, normals (False) or both (None)."""
-        enough = (~np.isnan(self.values)).sum(axis=1) >= GENOME_WIDE
+    @cached_property
+    def genome_wide(self) -> npt.NDArray[np.bool_]:
+        """(N,) which profiles are no panels."""
+        return np.asarray((~np.isnan(self.values)).sum(axis=1) >= GENOME_WIDE)
+
+    def select(self, split: str, *, tumor: bool = True, panel: bool = False) -> list[int]:
+        """Rows of one split: tumours or normals, genome-wide profiles or panels."""
         return [
             i
             for i, label in enumerate(self.labels)
             if label.split == split
-            and (tumor is None or (label.sample_type == "tumor") == tumor)
-            and (enough[i] or not wide)
+            and (label.sample_type == "tumor") == tumor
+            and self.genome_wide[i] != panel
         ]
+
+    def known(self, split: str, types: list[str], *, panel: bool = False) -> list[int]:
+        """Rows of the tumours of these types.
+
+        Raises
+        ------
+        CorpusError
+            If there are none and they are not panels.
+        """
+        rows = [i for i in self.select(split, panel=panel) if self.labels[i].study in types]
+        if not rows and not panel:
+            raise CorpusError(
+                f"The corpus has no genome-wide {split} tumour of the release's types.",
+                "Evaluate on a corpus that has some.",
+            )
+        return rows
+
+    def people(self, rows: list[int]) -> list[str]:
+        """Patient of each row."""
+        return [self.labels[i].person for i in rows]
 
 
 def classification(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
@@ -64,22 +91,26 @@ def classification(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]
     -------
     A dictionary with `types`, `patients`, `profiles` and `methods`: method → metric → estimate.
     """
-    types = set(embedder.release.heads.types)
-    train = [i for i in corpus.select("train") if corpus.labels[i].study in types]
-    test = [i for i in corpus.select("test") if corpus.labels[i].study in types]
-    y = [corpus.labels[i].study for i in train]
-    truth = np.array([corpus.labels[i].study for i in test])
-    patients = [corpus.labels[i].patient or corpus.labels[i].sample_id for i in test]
+    types = embedder.release.heads.types
+    train, valid, test = (corpus.known(split, types) for split in ("train", "valid", "test"))
+    y, valid_y, true = ([corpus.labels[i].study for i in rows] for rows in (train, valid, test))
+    truth, patients = np.array(true), corpus.people(test)
     shipped = [p.top_type for p in embedder.predict(corpus.vectors[test])]
     methods = [
         Predictions("SpecFormer predictor (shipped)", shipped),
         Predictions(
             "SpecFormer embedding + kNN", knn(corpus.vectors[train], y, corpus.vectors[test])
         ),
-        *rank_baselines(corpus.values[train], y, corpus.values[test]),
+        *rank_baselines(
+            corpus.values[train],
+            y,
+            corpus.values[test],
+            valid=corpus.values[valid],
+            valid_y=valid_y,
+        ),
     ]
     return {
-        "types": sorted(types),
+        "types": types,
         "profiles": len(test),
         "patients": len(set(patients)),
         "methods": {
@@ -117,9 +148,9 @@ def doubt(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
     A dictionary with `expected calibration error`, `coverage of the prediction set`, `types in
     the prediction set` (mean) and `flagged`: group of test profiles → share flagged.
     """
-    types = set(embedder.release.heads.types)
-    test = [i for i in corpus.select("test") if corpus.labels[i].study in types]
-    patients = [corpus.labels[i].patient or corpus.labels[i].sample_id for i in test]
+    types = embedder.release.heads.types
+    test = corpus.known("test", types)
+    patients = corpus.people(test)
     predictions = embedder.predict(corpus.vectors[test])
     truth = [corpus.labels[i].study for i in test]
     confidence = np.array([next(iter(p.probabilities.values())) for p in predictions])
@@ -146,5 +177,5 @@ def _flagged(corpus: EmbeddedCorpus, embedder: Embedder, rows: list[int]) -> dic
     if not rows:
         return {"profiles": 0}
     flags = np.array([p.out_of_distribution for p in embedder.predict(corpus.vectors[rows])])
-    patients = [corpus.labels[i].patient or corpus.labels[i].sample_id for i in rows]
-    return {"profiles": len(rows), "share": bootstrap(lambda r: flags[r].mean(), patients)}
+    share = bootstrap(lambda r: flags[r].mean(), corpus.people(rows))
+    return {"profiles": len(rows), "share": share}

@@ -26,9 +26,6 @@ class Estimate:
     low: float
     high: float
 
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
-
 
 def bootstrap(statistic: Statistic, patients: list[str], *, seed: int = 0) -> Estimate:
     """Estimate a statistic of profiles with an interval over patients.

@@ -12,6 +12,7 @@ from specformer_encoder.corpus import load_labelled
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.evaluate.classification import EmbeddedCorpus, classification, doubt
 from specformer_encoder.evaluate.metrics import Estimate
+from specformer_encoder.evaluate.panels import panels
 from specformer_encoder.evaluate.pipelines import same_sample
 
 _OF_PAIRS = ("same top type", "cosine")
@@ -39,6 +40,7 @@ def evaluate(embedder: Embedder, corpus: Path, progress: Callable[[str], None]) 
         "classification": classification(embedded, embedder),
         "doubt": doubt(embedded, embedder),
         "same sample": same_sample(embedded, embedder),
+        "panels": panels(embedded, embedder),
     }
     plain: dict[str, Any] = json.loads(json.dumps(results, default=_plain))
     return plain
@@ -79,6 +81,16 @@ def doubt_table(results: dict[str, Any]) -> str:
     if pairs["pairs"]:
         where = f"{pairs['pairs']} pairs of one tumour in two units or pipelines"
         lines += [f"| {where}: {name} | {estimate(pairs[name])} |" for name in _OF_PAIRS]
+    return "\n".join(lines)
+
+
+def panel_table(results: dict[str, Any]) -> str:
+    """What is left with fewer genes, as a Markdown table."""
+    metrics = ("accuracy", "coverage", "flagged")
+    lines = ["| genes measured | profiles | " + " | ".join(metrics) + " |", "|---" * 5 + "|"]
+    for group, found in results["panels"].items():
+        cells = " | ".join(estimate(found[metric]) for metric in metrics)
+        lines.append(f"| {group} | {found['profiles']} | {cells} |")
     return "\n".join(lines)
 
 
