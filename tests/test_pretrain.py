@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -108,6 +109,30 @@ def test_nan_loss_stops_with_the_reason(small_corpus, recipe, tmp_path):
     assert load_file(tmp_path / "last.safetensors")["model.encoder.gene.weight"].isfinite().all()
 
 
+def test_a_full_disk_stops_with_the_reason_and_keeps_the_checkpoint(small_corpus, recipe, tmp_path):
+    run = Run(recipe, small_corpus.packed, tmp_path, "cpu")
+    run.save("last")
+    before = (tmp_path / "last.safetensors").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow past 100 kB, which is what a full disk or a quota looks like to a writer.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(TrainingError, match="could not be written"):
+            run.save("last")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob("*.partial-*"))
+
+
+def test_a_damaged_checkpoint_and_an_unusable_device_are_named(small_corpus, recipe, tmp_path):
+    (tmp_path / "last.safetensors").write_bytes(b"torn")
+    with pytest.raises(TrainingError, match="not a whole checkpoint"):
+        Run(recipe, small_corpus.packed, tmp_path, "cpu")
+    with pytest.raises(TrainingError, match="cannot compute on 'gpu'"):
+        Run(recipe, small_corpus.packed, tmp_path / "new", "gpu")
+
+
 def test_a_run_of_another_recipe_is_not_resumed(small_corpus, recipe, tmp_path):
     Run(recipe, small_corpus.packed, tmp_path, "cpu").save("last")
     other = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, seed=2))
@@ -122,6 +147,10 @@ def test_a_run_of_another_recipe_is_not_resumed(small_corpus, recipe, tmp_path):
         (lambda text: text.replace("seed = 1\n", ""), "lacks the keys seed"),
         (lambda text: text.replace("steps = 12", 'steps = "12"'), "should be int"),
         (lambda text: text.replace("heads = 2", "heads = 3"), "not a multiple of heads"),
+        (lambda text: text.replace("heads = 2", "heads = 0"), "heads = 0 must be above zero"),
+        (lambda text: text.replace("mask = 0.2", "mask = 1.2"), "must be in"),
+        (lambda text: text.replace("length = 128", "length = 9999"), "exceeds the 4096"),
+        (lambda text: text.replace("[model]", "[model]\ngenes = 7"), "the corpus decides"),
         (lambda text: text + "[extra]\n", "unknown table 'extra'"),
         (lambda text: text + "seed = = 1\n", "not valid TOML"),
     ],

@@ -110,6 +110,15 @@ def test_a_damaged_release_is_refused_with_the_reason(made, tmp_path, damage, sa
         open_release(copy)
 
 
+def test_a_folder_that_is_no_release_is_never_replaced(made, small_corpus, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    command = ["release", "build", "--run", str(made / "run"), "--packed"]
+    command += [str(made / "packed.arrow"), "--corpus", str(small_corpus.folder)]
+    assert main([*command, "--out", str(tmp_path), "--id", "x"]) == 1
+    assert "is not a release" in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_commands_name_what_is_missing(made, tmp_path, capsys):
     command = ["release", "build", "--run", str(tmp_path), "--packed", str(made / "packed.arrow")]
     command += ["--corpus", str(tmp_path), "--out", str(tmp_path / "r"), "--id", "x"]
@@ -129,6 +138,7 @@ def write_labels(folder, change):
         (lambda t: t.replace("\ttest\t", "\tholdout\t", 1), "split 'holdout'"),
         (lambda t: t.replace("-0\tTCGA-COAD\t", "-3\tTCGA-COAD\t", 1), "is in .* and in"),
         (lambda t: t.replace(":TCGA-COAD-tumor-0\tsimulated\t", ":x\tabsent\t", 1), "not there"),
+        (lambda t: t + t.splitlines()[1] + "\n", "twice"),
     ],
 )
 def test_contradictions_in_a_corpus_are_named(small_corpus, tmp_path, change, said):
