@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from sklearn.metrics import log_loss
 
 from specformer_encoder.errors import CorpusError
@@ -97,8 +99,15 @@ def test_normal_tissue_is_told_from_tumour(heads):
     assert right.mean() > 0.8
 
 
-def test_heads_survive_a_file(heads):
-    again = Heads(**heads.tensors(), **heads.settings())
+def test_heads_survive_a_file(heads, tmp_path):
+    # safetensors writes the bytes of an array as they lie, whatever their order in memory.
+    turned = dataclasses.replace(
+        heads,
+        **{name: np.asfortranarray(array) for name, array in heads.tensors().items()},
+    )
+    save_file(turned.tensors(), tmp_path / "heads.safetensors")
+    settings = json.loads(json.dumps(turned.settings()))
+    again = Heads(**load_file(tmp_path / "heads.safetensors"), **settings)
     test = patients(9, 10).vectors
     assert again.predict(test) == heads.predict(test)
 

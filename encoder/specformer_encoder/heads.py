@@ -110,10 +110,11 @@ class Heads:
     distance_limit: float
 
     def tensors(self) -> dict[str, FloatArray]:
-        """The array parameters by name."""
-        return {
+        """The array parameters by name, in C order: safetensors writes an array's bytes as they lie."""
+        arrays = {
             f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), np.ndarray)
         }
+        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
     def settings(self) -> dict[str, Any]:
         """The other parameters by name, as JSON takes them."""

@@ -188,7 +188,8 @@ def write_release(
     partial.mkdir(parents=True)
     try:
         safetensors.torch.save_file(encoder, partial / "encoder.safetensors")
-        safetensors.numpy.save_file({"idf": idf, "centre": centre}, partial / "genes.safetensors")
+        genes = {"idf": np.ascontiguousarray(idf), "centre": np.ascontiguousarray(centre)}
+        safetensors.numpy.save_file(genes, partial / "genes.safetensors")
         (partial / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
         safetensors.numpy.save_file(heads.tensors(), partial / "heads.safetensors")
         _write_json(partial / "heads.json", heads.settings())
