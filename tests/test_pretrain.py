@@ -171,3 +171,12 @@ def test_unknown_recipes_and_corpora_say_what_there_is(tmp_path):
     junk.write_bytes(json.dumps({"not": "arrow"}).encode())
     with pytest.raises(CorpusError, match="not a packed corpus"):
         PackedCorpus(junk)
+
+
+def test_a_run_is_not_resumed_on_another_ordering(small_corpus, recipe, tmp_path):
+    run = Run(recipe, small_corpus.packed, tmp_path, "cpu")
+    run.save("last")
+    other = PackedCorpus(small_corpus.packed_path)
+    other.idf_sha256 = "0" * 64
+    with pytest.raises(TrainingError, match="another corpus"):
+        Run(recipe, other, tmp_path, "cpu")

@@ -50,8 +50,8 @@ Made by
     specformer data build --corpus CORPUS --out runs/corpus.arrow
     specformer pretrain {recipe} --corpus runs/corpus.arrow --out runs/{recipe}
     specformer release build --run runs/{recipe} --packed runs/corpus.arrow --corpus CORPUS \\
-        --out encoder/specformer_encoder/release --id {id}
-    specformer evaluate encoder/specformer_encoder/release --corpus CORPUS --write
+        --out encoder/specformer_encoder/bundled --id {id}
+    specformer evaluate encoder/specformer_encoder/bundled --corpus CORPUS --write
 
 ## Types and training patients
 

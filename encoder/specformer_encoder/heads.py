@@ -110,7 +110,7 @@ class Heads:
     distance_limit: float
 
     def tensors(self) -> dict[str, FloatArray]:
-        """The array parameters by name, in C order: safetensors writes an array's bytes as they lie."""
+        """The array parameters by name, in C order, for safetensors writes bytes as they lie."""
         arrays = {
             f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), np.ndarray)
         }

@@ -141,6 +141,8 @@ class PackedCorpus:
         self.statistics = GeneStatistics(
             *(np.frombuffer(metadata[name], np.float32) for name in (b"idf", b"mean", b"spread"))
         )
+        #: Fingerprint of the ordering: weights trained on one are worthless with another.
+        self.idf_sha256 = hashlib.sha256(metadata[b"idf"]).hexdigest()
         self.labels = {name: table[name].to_pylist() for name in LABELS}
         self.genes_measured = table["genes_measured"].to_numpy()
         self._sequences = [_rows(chunk) for chunk in table["sequence"].chunks]

@@ -226,6 +226,7 @@ class Run:
             "seconds": repr(self.seconds),
             "recipe": json.dumps(dataclasses.asdict(self.recipe)),
             "vocabulary_sha256": self.corpus.vocabulary_sha256,
+            "idf_sha256": self.corpus.idf_sha256,
         }
         partial = self.out / f"{name}.partial-{os.getpid()}"
         try:
@@ -249,10 +250,12 @@ class Run:
                 raise TrainingError(
                     f"{path} was trained with another recipe.", "Use another --out folder."
                 )
-            if metadata["vocabulary_sha256"] != self.corpus.vocabulary_sha256:
-                raise TrainingError(
-                    f"{path} was trained with another vocabulary.", "Use another --out folder."
-                )
+            for what in ("vocabulary_sha256", "idf_sha256"):
+                if metadata[what] != getattr(self.corpus, what):
+                    raise TrainingError(
+                        f"{path} was trained on another corpus (its {what} differs).",
+                        "Use that corpus, or another --out folder.",
+                    )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         self.model.load_state_dict(_below(tensors, "model."))
         for name, parameter in self.model.named_parameters():

@@ -32,7 +32,7 @@ from specformer_encoder.heads import Heads
 
 FloatArray = npt.NDArray[np.float32]
 
-BUNDLED = Path(__file__).parent / "release"
+BUNDLED = Path(__file__).parent / "bundled"
 FORMAT = 1
 #: Files that describe the release; its hash does not cover them.
 DESCRIPTIVE = ("MODEL_CARD.md", "evaluation.json")

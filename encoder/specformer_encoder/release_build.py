@@ -85,7 +85,13 @@ def build_release(
     config = ModelConfig(**recipe["model"])
     network = SpecFormer(config)
     network.load_state_dict(weights)
-    idf = PackedCorpus(packed).statistics.idf
+    packed_corpus = PackedCorpus(packed)
+    if metadata["idf_sha256"] != packed_corpus.idf_sha256:
+        raise ReleaseError(
+            f"{checkpoint} was trained on another ordering than that of {packed}.",
+            "Give the file that it was trained on.",
+        )
+    idf = packed_corpus.statistics.idf
     embedder = Embedder(network, idf, np.zeros(config.width, np.float32), None)
 
     progress("reading the labelled corpus")
