@@ -82,14 +82,14 @@ def test_the_builder_copies_cells_and_refuses_what_it_cannot_find(monkeypatch):
         list(take_columns(["A\tA\n"], ["A"]))
 
 
-def test_the_builder_refuses_an_archive_without_the_matrix(monkeypatch, tmp_path):
+def test_the_builder_refuses_another_archive(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "encoder" / "scripts")
     from build_examples import main
 
     with tarfile.open(tmp_path / "other.tar.gz", "w:gz"):
         pass
     monkeypatch.setattr("sys.argv", ["build_examples.py", "--luad", str(tmp_path / "other.tar.gz")])
-    with pytest.raises(KeyError, match="LUAD__geneExp"):
+    with pytest.raises(RuntimeError, match="has sha256"):
         main()
 
 
