@@ -62,6 +62,8 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> SmallCorpus:
     ]
     measured = ~np.isnan(colon.values[0] + lung.values[0])
     columns: dict[str, object] = {"ensembl_id": np.array(vocabulary().ensembl_ids)[measured]}
+    # The test patients once more in TPM, so that pairs of one tumour can be compared.
+    again = {"ensembl_id": columns["ensembl_id"]}
     rows = []
     for study, kind, parent, patients in parents:
         for number in range(patients):
@@ -82,7 +84,13 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> SmallCorpus:
                 "split": split,
             }
             rows.append(label)
+            if split == "test":
+                again[name] = (columns[name] / vocabulary().lengths[measured]).astype(np.float32)
+                rows.append(label | {"unit": "tpm"})
+    for values in list(again.values())[1:]:
+        values *= np.float32(1e6) / values.sum()
     pq.write_table(pa.table(columns), folder / "expression" / "simulated.counts.parquet")
+    pq.write_table(pa.table(again), folder / "expression" / "simulated.tpm.parquet")
     lines = ["\t".join(LABELS)] + ["\t".join(row[name] for name in LABELS) for row in rows]
     (folder / "samples.tsv").write_text("\n".join(lines) + "\n")
     packed_path = folder / "packed.arrow"

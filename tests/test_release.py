@@ -67,6 +67,10 @@ def test_card_and_evaluation_agree(made):
         assert f"{scores['accuracy']['value']:.3f}" in line
         assert scores["accuracy"]["low"] <= scores["accuracy"]["value"]
     assert results["release"]["sha256"] == open_release(made / "release").sha256
+    pairs = results["same sample"]
+    assert pairs["pairs"] == 8, "counts and TPM of every test tumour"
+    assert pairs["cosine"]["value"] > 0.95, "TPM is counts over length: the same ordering"
+    assert "real panels" not in results["panels"], "the simulated corpus has none"
     # Two clouds of simulated patients around two real tumours: any method must tell them apart.
     assert methods["PCA-256 + logistic regression"]["accuracy"]["value"] == 1
     assert methods["SpecFormer predictor (shipped)"]["accuracy"]["value"] > 0.9

@@ -49,7 +49,8 @@ def bootstrap(statistic: Statistic, patients: list[str], *, seed: int = 0) -> Es
         samples.append(statistic(np.concatenate([rows_of[i] for i in chosen])))
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(samples, [tail, 1 - tail])
-    return Estimate(statistic(np.arange(len(patients))), float(low), float(high))
+    value = float(statistic(np.arange(len(patients))))
+    return Estimate(value, float(low), float(high))
 
 
 def accuracy(truth: npt.NDArray[np.str_], guess: npt.NDArray[np.str_]) -> float:
