@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from specformer_encoder.evaluate.run import doubt_table, panel_table, table
+from specformer_encoder.evaluate.run import doubt_table, panel_table, table, verdict
 from specformer_encoder.release import Release
 
 _CARD = """---
@@ -38,6 +38,8 @@ tumours of these types, their regularisation chosen on validation patients as th
 release also saw normal tissue, other tumours and gene panels of training patients.
 
 {table}
+
+{verdict}
 
 {doubt}
 
@@ -97,6 +99,7 @@ def write_card(release: Release, results: dict[str, Any]) -> None:
         patients=results["classification"]["patients"],
         n_types=len(release.heads.types),
         table=table(results),
+        verdict=verdict(results),
         doubt=doubt_table(results),
         panels=panel_table(results),
         types=", ".join(f"{name} {tumors[name]}" for name in release.heads.types),

@@ -66,6 +66,19 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def verdict(results: dict[str, Any]) -> str:
+    """One sentence: the first method, which is the shipped one, beside the best of the baselines."""
+    methods = results["classification"]["methods"]
+    scores = {name: found["accuracy"]["value"] for name, found in methods.items()}
+    shipped, best = next(iter(scores)), max((s, n) for n, s in scores.items() if "PCA" in n)
+    gap = 100 * (scores[shipped] - best[0])
+    word = "above" if gap >= 0 else "below"
+    return (
+        f"On whole profiles the shipped predictor is {abs(gap):.1f} points of accuracy {word} the "
+        f"best baseline, {best[1]}."
+    )
+
+
 def doubt_table(results: dict[str, Any]) -> str:
     """Calibration, coverage and flags as a Markdown table."""
     found = results["doubt"]
