@@ -67,7 +67,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def verdict(results: dict[str, Any]) -> str:
-    """One sentence: the first method, which is the shipped one, beside the best of the baselines."""
+    """Say how the first method, the shipped one, stands beside the best of the baselines."""
     methods = results["classification"]["methods"]
     scores = {name: found["accuracy"]["value"] for name, found in methods.items()}
     shipped, best = next(iter(scores)), max((s, n) for n, s in scores.items() if "PCA" in n)
