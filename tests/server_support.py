@@ -100,3 +100,14 @@ def http_server(*options):
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+async def ask_the_three_tools(client):
+    """Embed the example tumour and return what the other tools say of it."""
+    embedded = await client.call_tool("embed_sample", {"path": str(TUMOR)})
+    assert not embedded.is_error, text_of(embedded)
+    handle = {"sample": embedded.structured_content["samples"][0]["sample"]}
+    return [
+        await client.call_tool(tool, handle)
+        for tool in ("nearest_cohorts", "predict_cancer_type", "pathway_scores")
+    ]

@@ -4,7 +4,7 @@ import time
 
 import httpx
 import pytest
-from server_support import MODES, TUMOR, http_server, talk, text_of
+from server_support import MODES, ask_the_three_tools, http_server, talk, text_of
 
 from specformer_mcp.server import http_security
 
@@ -43,13 +43,7 @@ def test_health_and_ready(base):
 @pytest.mark.parametrize("mode", MODES)
 def test_the_four_tools(base, mode):
     async def conversation(client):
-        embedded = await client.call_tool("embed_sample", {"path": str(TUMOR)})
-        assert not embedded.is_error, text_of(embedded)
-        handle = {"sample": embedded.structured_content["samples"][0]["sample"]}
-        answers = [
-            await client.call_tool(tool, handle)
-            for tool in ("nearest_cohorts", "predict_cancer_type", "pathway_scores")
-        ]
+        answers = await ask_the_three_tools(client)
         return client.protocol_version, answers
 
     version, answers = talk(f"{base}/mcp", conversation, mode=mode)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from mcp.client.stdio import StdioServerParameters
-from server_support import MODES, TUMOR, environment, talk, text_of
+from server_support import MODES, TUMOR, ask_the_three_tools, environment, talk, text_of
 
 COMMAND = ["-m", "specformer_mcp", "serve"]
 INITIALIZE = {
@@ -25,13 +25,7 @@ INITIALIZE = {
 @pytest.mark.parametrize("mode", MODES)
 def test_the_four_tools(mode, tmp_path):
     async def conversation(client):
-        embedded = await client.call_tool("embed_sample", {"path": str(TUMOR)})
-        assert not embedded.is_error, text_of(embedded)
-        handle = {"sample": embedded.structured_content["samples"][0]["sample"]}
-        answers = [
-            await client.call_tool(tool, handle)
-            for tool in ("nearest_cohorts", "predict_cancer_type", "pathway_scores")
-        ]
+        answers = await ask_the_three_tools(client)
         bad = await client.call_tool("embed_sample", {"path": "missing.tsv"})
         return client.protocol_version, answers, bad
 

@@ -6,8 +6,9 @@ rectum are one disease to the transcriptome, so every method is also judged with
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from specformer_encoder.evaluate.metrics import (
     macro_f1,
 )
 from specformer_encoder.packed import GENOME_WIDE
+
+Metric = Callable[[npt.NDArray[np.str_], npt.NDArray[np.str_]], float]
 
 MERGED = {"TCGA-COAD": "TCGA-COAD/READ", "TCGA-READ": "TCGA-COAD/READ"}
 
@@ -119,25 +122,26 @@ def classification(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]
     }
 
 
-def _score(truth: Any, guess: Any, patients: list[str]) -> dict[str, Estimate]:
-    def merged(names: Any) -> Any:
-        return np.array([MERGED.get(name, name) for name in names])
+def _score(
+    truth: npt.NDArray[np.str_], guess: npt.NDArray[np.str_], patients: list[str]
+) -> dict[str, Estimate]:
+    """Every metric on the names as they are, then with colon and rectum merged."""
+    metrics = {"accuracy": accuracy, "balanced accuracy": balanced_accuracy, "macro-F1": macro_f1}
+    scores = {}
+    for suffix, names in (("", {}), (", COAD/READ merged", MERGED)):
+        t, g = (np.array([names.get(name, name) for name in side]) for side in (truth, guess))
+        for name, metric in metrics.items():
+            scores[name + suffix] = bootstrap(partial(_on_rows, metric, t, g), patients)
+    return scores
 
-    one_truth, one_guess = merged(truth), merged(guess)
-    return {
-        "accuracy": bootstrap(lambda r: accuracy(truth[r], guess[r]), patients),
-        "balanced accuracy": bootstrap(lambda r: balanced_accuracy(truth[r], guess[r]), patients),
-        "macro-F1": bootstrap(lambda r: macro_f1(truth[r], guess[r]), patients),
-        "accuracy, COAD/READ merged": bootstrap(
-            lambda r: accuracy(one_truth[r], one_guess[r]), patients
-        ),
-        "balanced accuracy, COAD/READ merged": bootstrap(
-            lambda r: balanced_accuracy(one_truth[r], one_guess[r]), patients
-        ),
-        "macro-F1, COAD/READ merged": bootstrap(
-            lambda r: macro_f1(one_truth[r], one_guess[r]), patients
-        ),
-    }
+
+def _on_rows(
+    metric: Metric,
+    truth: npt.NDArray[np.str_],
+    guess: npt.NDArray[np.str_],
+    rows: npt.NDArray[np.int64],
+) -> float:
+    return metric(truth[rows], guess[rows])
 
 
 def doubt(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
