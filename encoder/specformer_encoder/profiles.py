@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +95,32 @@ def load_profiles(
         If the file cannot be read, named, or ordered; the text says what to do.
     """
     return resolve(read(path, limits=limits or Limits()), unit=unit)
+
+
+def iter_profiles(
+    path: Path, *, unit: str | None = None, limits: Limits | None = None, block: int = 256
+) -> Iterator[ProfileSet]:
+    """Read a file and resolve it by blocks of at most `block` samples, in file order.
+
+    Parameters
+    ----------
+    path, unit, limits
+        As in `load_profiles`.
+    block
+        Samples in a block; the memory needed grows with it, not with the file.
+
+    Yields
+    ------
+    ProfileSet
+        All with the same unit and the same gene report.
+    """
+    profiles = load_profiles(path, unit=unit, limits=limits)
+    for start in range(0, len(profiles), block):
+        yield dataclasses.replace(
+            profiles,
+            samples=profiles.samples[start : start + block],
+            values=profiles.values[start : start + block],
+        )
 
 
 def profiles_from_values(

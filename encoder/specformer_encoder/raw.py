@@ -26,6 +26,8 @@ class RawMatrix:
         Which reader read it.
     declared_unit
         The unit that the format itself declares, else None.
+    notes
+        What the reader decided and a user would want to know, one sentence each.
     """
 
     gene_ids: list[str]
@@ -34,3 +36,4 @@ class RawMatrix:
     source: str
     format: str
     declared_unit: str | None = None
+    notes: tuple[str, ...] = ()

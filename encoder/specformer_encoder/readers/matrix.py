@@ -184,6 +184,7 @@ def assemble(
     limits: Limits,
     file_format: str = "matrix",
     declared_unit: str | None = None,
+    notes: tuple[str, ...] = (),
 ) -> RawMatrix:
     """Check and build a `RawMatrix`.
 
@@ -193,7 +194,7 @@ def assemble(
         G and S names.
     values
         (S, G) float32, NaN where there is no value.
-    source, file_format, declared_unit
+    source, file_format, declared_unit, notes
         As in `RawMatrix`.
     limits
         Caps on samples and genes.
@@ -246,4 +247,5 @@ def assemble(
         source=source,
         format=file_format,
         declared_unit=declared_unit,
+        notes=notes,
     )
