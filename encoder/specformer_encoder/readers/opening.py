@@ -31,12 +31,15 @@ class Limits:
         Size of its content once decompressed.
     max_samples, max_genes
         Columns and rows of the matrix.
+    memory_bytes
+        Values kept in memory; a larger matrix is kept in a temporary file, or left in its own.
     """
 
     max_bytes: int = 2_000_000_000
     max_inflated_bytes: int = 8_000_000_000
     max_samples: int = 20_000
     max_genes: int = 200_000
+    memory_bytes: int = 1 << 30
 
 
 #: Compressions that are read, by the bytes a file starts with.
