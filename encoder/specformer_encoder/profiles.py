@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.errors import ExpressionValueError
+from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.genes import MINIMUM_GENES, GeneMapping, GeneReport, map_genes, vocabulary
 from specformer_encoder.raw import InMemory, RawMatrix
 from specformer_encoder.readers import Limits, read
@@ -31,6 +31,8 @@ from specformer_encoder.units import UnitCall, detect_unit, to_linear
 FloatArray = npt.NDArray[np.float32]
 
 _MILLION = 1_000_000.0
+#: Samples resolved together: 256 × 60,000 genes are 61 MB.
+BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def load_profiles(
 
 
 def iter_profiles(
-    path: Path, *, unit: str | None = None, limits: Limits | None = None, block: int = 256
+    path: Path, *, unit: str | None = None, limits: Limits | None = None, block: int = BLOCK
 ) -> Iterator[ProfileSet]:
     """Read a file and resolve it by blocks of at most `block` samples, in file order.
 
@@ -157,8 +159,29 @@ def resolve(raw: RawMatrix, *, unit: str | None = None) -> ProfileSet:
     return next(resolve_blocks(raw, unit=unit, block=len(raw.samples)))
 
 
-def resolve_blocks(raw: RawMatrix, *, unit: str | None = None, block: int) -> Iterator[ProfileSet]:
-    """Resolve what a reader returned by blocks of at most `block` samples; see `iter_profiles`."""
+def resolve_blocks(
+    raw: RawMatrix, *, unit: str | None = None, sample: str | None = None, block: int = BLOCK
+) -> Iterator[ProfileSet]:
+    """Resolve what a reader returned by blocks of at most `block` samples; see `iter_profiles`.
+
+    Parameters
+    ----------
+    raw, unit
+        As in `resolve`.
+    sample
+        The name of the one sample wanted; None = all.
+    block
+        Samples in a block.
+
+    Raises
+    ------
+    InputFileError
+        If there is no sample of that name.
+    """
+    first, last = 0, len(raw.samples)
+    if sample is not None:
+        first = _place(sample, raw)
+        last = first + 1
     mapping = map_genes(raw.gene_ids, raw.source)
     lengths = np.where(mapping.index >= 0, vocabulary().lengths[mapping.index], np.nan)
     spread = np.unique(np.linspace(0, len(raw.samples) - 1, MOST_SAMPLES).astype(int))
@@ -168,8 +191,8 @@ def resolve_blocks(raw: RawMatrix, *, unit: str | None = None, block: int) -> It
     call = dataclasses.replace(call, overridden=unit is not None)
     found = False
     left_out: dict[str, str] = {}
-    for start in range(0, len(raw.samples), block):
-        stop = min(start + block, len(raw.samples))
+    for start in range(first, last, block):
+        stop = min(start + block, last)
         values = _on_vocabulary(raw.rows(start, stop), call, mapping)
         expressed = (values > 0).sum(axis=1)
         few = {
@@ -180,7 +203,7 @@ def resolve_blocks(raw: RawMatrix, *, unit: str | None = None, block: int) -> It
         left_out |= few
         usable = np.flatnonzero(expressed >= MINIMUM_GENES)
         found = found or len(usable) > 0
-        if not found and stop == len(raw.samples):
+        if not found and stop == last:
             raise ExpressionValueError(
                 f"No sample of {raw.source} can be ordered. Sample {next(iter(left_out))!r}: "
                 f"{next(iter(left_out.values()))}",
@@ -198,6 +221,17 @@ def resolve_blocks(raw: RawMatrix, *, unit: str | None = None, block: int) -> It
             notes=raw.notes,
             left_out=few,
         )
+
+
+def _place(sample: str, raw: RawMatrix) -> int:
+    if sample in raw.samples:
+        return raw.samples.index(sample)
+    some = ", ".join(repr(name[:60]) for name in raw.samples[:5])
+    raise InputFileError(
+        f"{raw.source} has no sample {sample[:60]!r}; it has {len(raw.samples)}: "
+        f"{some}{', …' if len(raw.samples) > 5 else ''}.",
+        "Give one of these names, or leave the name out to take all.",
+    )
 
 
 def _on_vocabulary(raw: FloatArray, call: UnitCall, mapping: GeneMapping) -> FloatArray:

@@ -1,7 +1,8 @@
 """Expression files → `RawMatrix`, one format a module.
 
 `read` looks at the content, not at the file name's ending: Parquet, GDC STAR gene counts, or a
-delimited matrix, each of the text formats plain or compressed with gzip, bzip2 or Zstandard.
+delimited matrix, each of the text formats plain or compressed with gzip, bzip2, Zstandard
+or zip.
 """
 
 from __future__ import annotations

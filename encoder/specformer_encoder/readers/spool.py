@@ -9,6 +9,7 @@ samples is one contiguous read from each tile.
 from __future__ import annotations
 
 import tempfile
+import weakref
 from typing import IO
 
 import numpy as np
@@ -57,7 +58,8 @@ class Spool:
             return
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="specformer-")  # noqa: SIM115 - outlives this call
+                self._file = tempfile.TemporaryFile(prefix="specformer-")  # noqa: SIM115
+                weakref.finalize(self, self._file.close)
             for waiting in self._tiles:
                 self._file.write(waiting.data)
         except OSError as error:
