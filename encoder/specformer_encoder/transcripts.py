@@ -33,8 +33,8 @@ from specformer_encoder.genes import DATA
 MOST_UNKNOWN = 0.10
 
 #: ENST00000269305, with version, with PAR_Y's two spellings, alone or in a GENCODE FASTA header.
-_TRANSCRIPT = r"^ENST[0R](?P<number>\d{10})(\.\d+)?(_PAR_Y)?(\||$)"
-_GENE_IN_NAME = r"^[^|]+\|ENSG[0R](?P<number>\d{10})(\.\d+)?(_PAR_Y)?\|"
+_TRANSCRIPT = r"^ENST[0R](?P<number>\d{10})(?:\.\d+)?(?:_PAR_Y)?(?:\||$)"
+_GENE_IN_NAME = r"^[^|]+\|ENSG[0R](?P<number>\d{10})(?:\.\d+)?(?:_PAR_Y)?\|"
 _REFUSED = (
     (r"^ENSMUST\d{11}", "mouse Ensembl transcripts", "Use a human sample."),
     (r"^ENS[A-Z]{3,4}T\d{11}", "non-human Ensembl transcripts", "Use a human sample."),
