@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 from specformer_encoder.errors import GeneIdentifierError
 from specformer_encoder.genes import DATA
 
-#: More of a sample's expression than this on transcripts that no table knows is refused. What the
-#: table lacks are transcripts described since Ensembl 100, mostly of non-coding genes, which a
-#: profile leaves out anyway; and non-coding genes all together hold 9 to 11 % of a poly(A) library
-#: (ten sarcomas of the Toil recompute). A larger share therefore comes out of coding genes, whose
-#: sums would be too small without anything in the profile showing it.
+#: More of a sample's expression than this on transcripts that no table knows is refused. Were they
+#: all of genes outside the vocabulary, as most transcripts described since Ensembl 100 are, nothing
+#: would be lost; but those genes together hold only 6 to 8 % of the TPM (ten sarcomas of the Toil
+#: recompute). A larger share is missing from coding genes, whose sums would be too small without
+#: anything in the profile showing it.
 MOST_UNKNOWN = 0.10
 
 #: ENST00000269305, with version, with PAR_Y's two spellings, alone or in a GENCODE FASTA header.
