@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers import gdc_star, matrix, parquet
+from specformer_encoder.readers import gdc_star, kallisto, matrix, parquet, rsem_isoforms, salmon
 from specformer_encoder.readers.delimited import look
 from specformer_encoder.readers.opening import Limits, check_file, is_parquet, read_head
 
@@ -45,9 +45,16 @@ def read(path: Path, *, limits: Limits = _DEFAULT_LIMITS) -> RawMatrix:
     path = Path(path)
     check_file(path, limits)
     head, _ = read_head(path, limits, _MAGIC_BYTES)
+    kallisto.refuse_h5(path, head, limits=limits)
     if is_parquet(path, head, limits):
         return parquet.read(path, limits=limits)
     text = look(path, limits)
     if gdc_star.matches(text):
         return gdc_star.read(path, text, limits=limits)
+    if salmon.matches(text):
+        return salmon.read(path, text, limits=limits)
+    if kallisto.matches(text):
+        return kallisto.read(path, text, limits=limits)
+    if rsem_isoforms.matches(text):
+        return rsem_isoforms.read(path, text, limits=limits)
     return matrix.read_delimited(path, text, limits=limits)

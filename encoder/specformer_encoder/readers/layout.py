@@ -52,6 +52,8 @@ TNF TOP2A TP53 TP63 TUBB VEGFA VHL VIM WT1 XIST ZEB1 A1CF AAAS AACS NAT1 NAT2 TS
 _COMMON_GENES = frozenset(_COMMON.split())
 _GENE_ID = re.compile(r"ENS[A-Z]{0,4}[GT]\d{11}(\.\d+)?.*|[^|\s]+\|\d+")
 _SAMPLE_ID = re.compile(r"(TCGA|GTEX|TARGET|SRR|ERR|DRR|GSM|CPTAC|HCM|C3[LN])[-.]?\w+.*", re.I)
+#: Columns that list the transcripts of a gene (RSEM).
+_LISTS = {"transcript_id(s)", "transcript_ids"}
 _FEW_COMMON = 3
 _HALF = 0.5
 
@@ -232,7 +234,7 @@ def _gene_columns(
         j for j in range(len(names)) if annotation[j] and (text[j] or plain[j] in _GENE_NAMES)
     ]
     for j in candidates:
-        if _share(columns[j], _GENE_ID) >= _HALF and "transcript" not in plain[j]:
+        if _share(columns[j], _GENE_ID) >= _HALF and plain[j] not in _LISTS:
             return (j,)
     symbols = [j for j in candidates if text[j] and plain[j] in _SYMBOL_NAMES]
     entrez = [j for j in candidates if plain[j] in _ENTREZ_NAMES]
