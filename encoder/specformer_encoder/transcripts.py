@@ -266,42 +266,6 @@ def group_by_gene(names: Sequence[str], genes: Sequence[str], source: str) -> Tr
     return TranscriptGroups(encoded.dictionary.to_pylist(), group, (), source)
 
 
-def to_genes(
-    names: Sequence[str],
-    values: npt.NDArray[np.float32],
-    *,
-    samples: Sequence[str],
-    source: str,
-    unit: str = "expression",
-) -> tuple[list[str], npt.NDArray[np.float32], tuple[str, ...]]:
-    """Sum the transcripts of a matrix to genes: `group_transcripts`, account and sum in one.
-
-    Parameters
-    ----------
-    names, source
-        As in `group_transcripts`.
-    values, samples, unit
-        As in `TranscriptGroups.account`.
-
-    Returns
-    -------
-    gene_ids
-        G Ensembl gene ids.
-    sums
-        (S, G) float32.
-    notes
-        What was summed and what was left out.
-
-    Raises
-    ------
-    GeneIdentifierError
-        As `group_transcripts` and `TranscriptGroups.account`.
-    """
-    groups = group_transcripts(names, source)
-    notes = groups.account(values, samples, unit=unit)
-    return groups.gene_ids, groups.sum(values), notes
-
-
 def refuse_repeats(names: Sequence[str], source: str) -> None:
     """Refuse a file in which a transcript has two rows (PAR_Y copies have a name of their own).
 
