@@ -285,6 +285,17 @@ def test_what_cannot_be_resolved_is_refused_with_the_reason(names, said):
         map_genes(names, "f.tsv")
 
 
+@pytest.mark.parametrize("name", ["²", "٣", "9" * 5000, "|", "()", "\x00", "ENSG", "1-", "LOC"])
+def test_odd_names_are_unknown(name):
+    report = map_genes([name, *FILLER]).report
+    assert (report.unknown, report.exact) == (1, len(FILLER))
+
+
+def test_a_file_without_names_is_refused():
+    with pytest.raises(GeneIdentifierError, match="0 of 0 identifiers are unknown"):
+        map_genes([], "f.tsv")
+
+
 def test_mouse_genes_beside_human_ones_are_left_out():
     human = vocabulary().symbols
     mouse = [name for name in MOUSE if name not in set(human)]

@@ -21,6 +21,7 @@ not know is taken from GENCODE (names of genes without an HGNC entry), from Ense
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,6 +47,8 @@ SOURCES = {
 }
 IDENTIFIER_SOURCES = SOURCES | {"entrez": f"HGNC and NCBI Gene, from {HGNC} and {HISTORY}"}
 DATA = Path(__file__).parents[1] / "specformer_encoder" / "data"
+#: chrX minus chrY coordinate in the second pseudoautosomal region of GRCh38; 0 in the first.
+PAR2_SHIFT = 155_701_383 - 56_887_903
 
 #: Candidates of each name: level → name → Ensembl ids (or, for a gene without one, its symbol).
 Levels = dict[int, dict[str, set[str]]]
@@ -149,7 +152,8 @@ def symbol_levels(sources: Sources) -> Levels:
             levels[CURRENT][name].add(gene)
     known = {name for level in levels.values() for name in level}
     current = {name: next(iter(genes)) for name, genes in levels[CURRENT].items()}
-    for name, official in zip(*sources.synonyms.to_dict("list").values(), strict=True):
+    pairs = zip(sources.synonyms["alias"], sources.synonyms["official_symbol"], strict=True)
+    for name, official in pairs:
         if name not in known and official in named and " " not in name:
             levels[ALIAS][name].add(current[official])
     # A withdrawn symbol is known, though it may not be a gene any more.
@@ -157,8 +161,8 @@ def symbol_levels(sources: Sources) -> Levels:
     known = {name for level in levels.values() for name in level}
     for name, text in zip(withdrawn["Approved symbol"], withdrawn["Approved name"], strict=True):
         if name not in known:
-            successors = [entry for entry in gene_of_entry if f"[{entry}]" in text]
-            levels[PREVIOUS][name].update([gene_of_entry[one] for one in successors] or [name])
+            successors = [gene_of_entry.get(entry) for entry in re.findall(r"\[(HGNC:\d+)\]", text)]
+            levels[PREVIOUS][name].update([gene for gene in successors if gene] or [name])
     return levels
 
 
@@ -177,7 +181,7 @@ class Genes:
         return AMBIGUOUS, how, self.names(candidates)
 
     def names(self, candidates: set[str]) -> str:
-        """Their symbols, for a person and for `Matches.others`."""
+        """Their symbols, for a person and for `Found.others`."""
         return ", ".join(sorted(self.symbol.get(gene, gene) for gene in candidates))
 
 
@@ -213,10 +217,6 @@ def pseudoautosomal_twins(sources: Sources) -> dict[str, str]:
     shift = pairs["start_x"].astype(int) - pairs["start_y"].astype(int)
     pairs = pairs[shift.isin((0, PAR2_SHIFT))]
     return dict(zip(pairs["gene_y"], pairs["gene_x"], strict=True))
-
-
-#: chrX minus chrY coordinate in the second pseudoautosomal region of GRCh38; 0 in the first.
-PAR2_SHIFT = 155_701_383 - 56_887_903
 
 
 def entrez_rows(sources: Sources, genes: Genes) -> Iterator[Row]:
@@ -307,18 +307,10 @@ def write_identifiers(rows: Mapping[str, list[Row]], path: Path) -> None:
         column_encoding={"key": "DELTA_BYTE_ARRAY"},  # sorted keys differ in their last letters
     ) as writer:
         for namespace, group in rows.items():
-            keys, positions, hows, others = zip(*group, strict=True)
-            names = pa.array([namespace] * len(keys), pa.string()).dictionary_encode()
-            columns = [names, *(pa.array(column) for column in (keys, positions, hows, others))]
+            columns = dict(zip(schema.names[1:], zip(*group, strict=True), strict=True))
+            columns = {"namespace": [namespace] * len(group), **columns}
             writer.write_table(
-                pa.table(
-                    [
-                        column.cast(field.type)
-                        for column, field in zip(columns, schema, strict=True)
-                    ],
-                    schema=schema,
-                ),
-                row_group_size=len(keys),
+                pa.Table.from_pydict(columns, schema=schema), row_group_size=len(group)
             )
 
 

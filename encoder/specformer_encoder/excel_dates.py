@@ -110,7 +110,9 @@ def keys_of_serials(numbers: Sequence[str], known: Container[str]) -> list[str] 
     >>> keys_of_serials(["44256", "7157", "44531"], ["3-1", "9-2", "12-1"]) is None
     True
     """
-    if len(numbers) < _FEWEST_SERIALS or any(int(number) not in _SERIALS for number in numbers):
+    if len(numbers) < _FEWEST_SERIALS or any(len(number) != 5 for number in numbers):
+        return None
+    if any(int(number) not in _SERIALS for number in numbers):
         return None
     dates = [_EPOCH + datetime.timedelta(days=int(number)) for number in numbers]
     keys = [date_key(date.month, date.day) for date in dates]

@@ -79,8 +79,8 @@ def take_apart(name: str) -> Identifier:
         parts = [part.strip(_EDGES) for part in cells]
         parts = [part for part in parts if part.lower() not in _PLACEHOLDERS]
         # 0 is how tables write "no number".
-        number = next((part for part in parts if part.isdigit() and int(part)), None)
-        symbol = next((part for part in parts if not part.isdigit()), None)
+        number = next((part for part in parts if part.isdecimal() and part.strip("0")), None)
+        symbol = next((part for part in parts if not part.isdecimal()), None)
         return Identifier(SYMBOL_ENTREZ, entrez=number, symbol=symbol)
     number = _ENTREZ.fullmatch(name)
     if number is not None:
@@ -185,9 +185,6 @@ def foreign_kind(names: Iterable[str]) -> tuple[str, str, list[str]] | None:
 
 def are_row_numbers(names: Sequence[str]) -> bool:
     """Whether the names only count the rows, as a table saved without its gene column does."""
-    if len(names) < 2 or not names[0].isdigit():
+    if len(names) < 2 or names[0] not in ("0", "1"):
         return False
-    first = int(names[0])
-    return first in (0, 1) and all(
-        name == str(number) for number, name in enumerate(names, start=first)
-    )
+    return all(name == str(row) for row, name in enumerate(names, start=int(names[0])))
