@@ -19,7 +19,14 @@ from specformer_encoder.errors import DownloadError
 from specformer_encoder.files import sha256_of
 from specformer_encoder.manifest import Record
 from specformer_encoder.progress import Progress
-from specformer_encoder.web import Attempts, Policy, TransientError, open_client, size_of
+from specformer_encoder.web import (
+    Attempts,
+    Policy,
+    RefusedError,
+    TransientError,
+    open_client,
+    size_of,
+)
 
 _MARGIN = 0.01
 """Of the missing bytes, left free: file systems need some for themselves."""
@@ -44,6 +51,8 @@ class Planned:
         Bytes that need not be fetched any more.
     record
         The manifest's record of a file that is there; None = it has to be fetched.
+    problem
+        Why it cannot be fetched: the server has refused it already.
     """
 
     file: PublicFile
@@ -51,7 +60,8 @@ class Planned:
     size: int | None
     size_is_exact: bool
     there: int
-    record: Record | None
+    record: Record | None = None
+    problem: DownloadError | None = None
 
     @property
     def missing(self) -> int:
@@ -91,7 +101,7 @@ def plan(
     Raises
     ------
     DownloadError
-        A server cannot be reached or lacks a file, or the manifest is damaged.
+        A server cannot be reached, or the manifest is damaged.
     """
     records = manifest.read(folder)
     planned = []
@@ -101,10 +111,15 @@ def plan(
         if record is not None:
             planned.append(Planned(file, url, record.bytes, True, record.bytes, record))
             continue
-        size = _ask_size(file, url, policy or Policy(), progress) if ask else None
-        part = folder / f"{file.name}.part"
-        there = part.stat().st_size if part.exists() else 0
-        planned.append(Planned(file, url, size or file.about_bytes, size is not None, there, None))
+        size, problem = None, None
+        if ask:
+            try:
+                size = _ask_size(file, url, policy or Policy(), progress)
+            except RefusedError as error:
+                problem = error
+        exact = size is not None
+        size = size if exact else file.about_bytes
+        planned.append(Planned(file, url, size, exact, _there(file, folder, size), None, problem))
     return planned
 
 
@@ -142,6 +157,8 @@ def download(
     """
     if planned.record is not None:
         return planned.record
+    if planned.problem is not None:
+        raise planned.problem
     file = planned.file
     fetched = fetch(planned.url, folder / file.name, md5=file.md5, policy=policy, progress=progress)
     record = Record.of(fetched, url=file.url, md5=file.md5)
@@ -172,6 +189,15 @@ def _still_true(
         progress.note(f"{record.name}: its SHA-256 is not the recorded one; fetching it again")
         return None
     return record
+
+
+def _there(file: PublicFile, folder: Path, size: int | None) -> int:
+    """Bytes that lie there: a whole file that nobody recorded, or the part of one."""
+    path = folder / file.name
+    if size is not None and path.is_file() and path.stat().st_size == size:
+        return size
+    part = path.with_name(f"{path.name}.part")
+    return part.stat().st_size if part.exists() else 0
 
 
 def _ask_size(file: PublicFile, url: str, policy: Policy, progress: Progress) -> int | None:

@@ -32,7 +32,6 @@ from specformer_encoder.web import (
     whole,
 )
 
-_CHUNK = 1 << 18
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
@@ -182,11 +181,8 @@ class _Transfer:
                     "nobody could tell whether all of it came.",
                     "Fetch it from another address.",
                 )
-            chunks = (
-                response.iter_bytes(_CHUNK)
-                if self._is_encoded(response)
-                else response.iter_raw(_CHUNK)
-            )
+            # Without a chunk size, which would hold bytes back and lose them when it breaks.
+            chunks = response.iter_bytes() if self._is_encoded(response) else response.iter_raw()
             self._show()
             for chunk in chunks:
                 part.write(chunk)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import base64
 import binascii
 import email.utils
+import functools
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -169,6 +171,7 @@ def open_client(
 
     try:
         return httpx.Client(
+            verify=_certificates(),
             follow_redirects=True,
             max_redirects=_MOST_REDIRECTS,
             timeout=httpx.Timeout(policy.read_s, connect=policy.connect_s),
@@ -180,6 +183,11 @@ def open_client(
             f"The proxy settings of the environment cannot be used: {error}.",
             "Mend HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; a SOCKS proxy needs "
             "`pip install 'httpx[socks]'`.",
+        ) from error
+    except OSError as error:
+        raise DownloadError(
+            f"The trusted certificates cannot be read: {error}.",
+            "Mend or unset SSL_CERT_FILE and SSL_CERT_DIR.",
         ) from error
 
 
@@ -266,6 +274,12 @@ def shown(url: str | httpx.URL) -> str:
 def whole(text: str | None) -> int | None:
     """Return a header's value as a number, None where it is none."""
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Reading them takes a while, and every file has its client."""
+    return httpx.create_ssl_context()
 
 
 def _check(response: httpx.Response) -> None:

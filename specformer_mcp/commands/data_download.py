@@ -80,31 +80,29 @@ def _download(args: argparse.Namespace, progress: ProgressLine) -> int:
 def _list(args: argparse.Namespace, progress: ProgressLine) -> int:
     from specformer_encoder.catalogue import files_of
     from specformer_encoder.data_sets import plan
-    from specformer_encoder.web import Policy, RefusedError
+    from specformer_encoder.web import Policy, shown
     from specformer_mcp.progress import megabytes
 
     files = files_of(args.names)
-    planned: list[Planned] = []
-    ask, failed = True, False
-    for file in files:
-        try:
-            planned += plan(
-                [file], args.out, mirror=args.mirror, verify=args.verify, ask=ask,
-                policy=Policy(attempts=2), progress=progress,
-            )  # fmt: skip
-            continue
-        except RefusedError as error:
-            progress.note(f"specformer data: {error}")
-            failed = True
-        except DownloadError as error:
-            progress.note(f"specformer data: {error} The sizes below are those once published.")
-            ask = False
-        planned += plan([file], args.out, mirror=args.mirror, ask=False, progress=progress)
+    try:
+        planned = plan(
+            files,
+            args.out,
+            mirror=args.mirror,
+            verify=args.verify,
+            policy=Policy(attempts=2),
+            progress=progress,
+        )
+    except DownloadError as error:
+        progress.note(f"specformer data: {error} The sizes below are those once published.")
+        planned = plan(files, args.out, mirror=args.mirror, ask=False, progress=progress)
     for one in planned:
+        if one.problem is not None:
+            progress.note(f"specformer data: {one.problem}")
         size = "unknown" if one.size is None else megabytes(one.size)
         print(
             f"{one.file.name}\t{size if one.size_is_exact or one.size is None else f'about {size}'}"
-            f"\t{_state(one)}\t{one.url}"
+            f"\t{_state(one)}\t{shown(one.url)}"
         )
     unknown = sum(one.size is None for one in planned)
     print(
@@ -112,10 +110,12 @@ def _list(args: argparse.Namespace, progress: ProgressLine) -> int:
         f"\t{megabytes(sum(one.missing for one in planned))} to fetch"
         + (f"\t{unknown} of unknown size not counted" if unknown else "")
     )
-    return 1 if failed else 0
+    return 1 if any(one.problem for one in planned) else 0
 
 
 def _state(one: Planned) -> str:
     if one.record is not None:
         return "there"
+    if one.problem is not None:
+        return "refused by the server"
     return f"{one.there / one.size:.0%} there" if one.there and one.size else "to fetch"
