@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 from pathlib import Path
 
@@ -14,6 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SAMPLE = "TCGA-44-3396-01"
 
 
+@functools.cache
 def example():
     """Ensembl ids, symbols and TPM of the lung tumour: the genes that it measures."""
     profile = load_profiles(EXAMPLES / "luad_tumor.tsv.gz").values[0]
@@ -22,6 +24,7 @@ def example():
     return ids[there], symbols[there], profile[there].astype(np.float64)
 
 
+@functools.cache
 def xena_tpm() -> bytes:
     """``tcga_RSEM_gene_tpm.gz``: log2(TPM + 0.001), versioned Ensembl ids below ``sample``."""
     ids, _, tpm = example()
@@ -30,6 +33,7 @@ def xena_tpm() -> bytes:
     return gzip.compress("\n".join(rows).encode() + b"\n", mtime=0)
 
 
+@functools.cache
 def gtex_gct() -> bytes:
     """The GTEx v8 GCT: two lines of preamble, Name and Description, linear TPM."""
     ids, symbols, tpm = example()
@@ -38,6 +42,7 @@ def gtex_gct() -> bytes:
     return gzip.compress("\n".join(rows).encode() + b"\n", mtime=0)
 
 
+@functools.cache
 def gdc_star() -> bytes:
     """A GDC STAR file; its counts are what the TPM stand for, in a library of 20 million reads."""
     ids, symbols, tpm = example()

@@ -106,8 +106,11 @@ def test_the_manifest_says_where_each_file_came_from(mirror, tmp_path):
 def test_a_second_run_fetches_nothing(mirror, tmp_path, capsys):
     assert download(mirror, tmp_path, "paradigm") == 0
     asked = len(mirror.log)
+    stray = tmp_path / f"{catalogue.SSGSEA.name}.part"  # of a process killed while it waited
+    stray.touch()
     assert download(mirror, tmp_path, "paradigm") == 0
     assert len(mirror.log) == asked
+    assert not stray.exists()
     assert capsys.readouterr().out.count("\tthere\n") == 2
 
 

@@ -234,7 +234,7 @@ def test_a_redirect_within_the_api_is_followed(api):
 def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(DownloadError, match="cannot be written"):
+    with pytest.raises(DownloadError, match="cannot be read or written"):
         gdc.fetch(UUID)
 
 

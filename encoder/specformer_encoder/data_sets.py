@@ -18,6 +18,7 @@ from specformer_encoder.download import fetch
 from specformer_encoder.errors import DownloadError
 from specformer_encoder.files import sha256_of
 from specformer_encoder.manifest import Record
+from specformer_encoder.part import locked_part, storage_errors
 from specformer_encoder.progress import Progress
 from specformer_encoder.web import (
     Attempts,
@@ -156,6 +157,7 @@ def download(
         See `specformer_encoder.download.fetch`.
     """
     if planned.record is not None:
+        _tidy(folder / planned.record.name, progress)
         return planned.record
     if planned.problem is not None:
         raise planned.problem
@@ -174,20 +176,31 @@ def mirrored(url: str, mirror: str | None) -> str:
     return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
 
 
+def _tidy(path: Path, progress: Progress) -> None:
+    """Remove the part that a process left which was killed while it waited for another."""
+    if path.with_name(f"{path.name}.part").exists():
+        with (
+            storage_errors(path),
+            locked_part(path, gzipped=False, note=progress.note) as part,
+        ):
+            part.restart()
+
+
 def _still_true(
     record: Record | None, folder: Path, *, verify: bool, progress: Progress
 ) -> Record | None:
     if record is None:
         return None
     path = folder / record.name
-    if not path.is_file():
-        return None
-    if path.stat().st_size != record.bytes:
-        progress.note(f"{record.name}: has another length than recorded; fetching it again")
-        return None
-    if verify and sha256_of(path) != record.sha256:
-        progress.note(f"{record.name}: its SHA-256 is not the recorded one; fetching it again")
-        return None
+    with storage_errors(path):
+        if not path.is_file():
+            return None
+        if path.stat().st_size != record.bytes:
+            progress.note(f"{record.name}: has another length than recorded; fetching it again")
+            return None
+        if verify and sha256_of(path) != record.sha256:
+            progress.note(f"{record.name}: its SHA-256 is not the recorded one; fetching it again")
+            return None
     return record
 
 

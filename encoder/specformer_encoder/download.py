@@ -9,17 +9,16 @@ bears the name.
 
 from __future__ import annotations
 
-import errno
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from specformer_encoder.digest import Digest, SpoiledError, digest_of
 from specformer_encoder.errors import DownloadError
-from specformer_encoder.part import Digest, Part, SpoiledError, Version, digest_of, locked_part
+from specformer_encoder.part import Part, Version, locked_part, storage_errors
 from specformer_encoder.progress import Progress, Silent
 from specformer_encoder.web import (
     Attempts,
@@ -32,7 +31,6 @@ from specformer_encoder.web import (
     whole,
 )
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
 
@@ -103,7 +101,7 @@ def fetch(
         for the next run, unless it is wrong.
     """
     policy, progress = policy or Policy(), progress or Silent()
-    with _storage_errors(out):
+    with storage_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         gzipped = out.name.endswith(".gz")
         with (
@@ -165,17 +163,17 @@ class _Transfer:
 
     def _attempt(self) -> Fetched:
         part = self._part
-        headers = self._range_headers()
         if part.version is not None and part.size == part.version.size:
-            return self._finish()  # everything had come, only the name was missing
+            return self._finish(ended=True)  # everything had come, only the name was missing
+        headers = self._range_headers()
         with answer(self._client, "GET", self._url, headers) as response:
             if response.status_code == 416:
                 self._judge_end(response)
-                return self._finish()
+                return self._finish(ended=True)
             if (kept := self._judge_start(response)) is not None:
                 return kept
-            whole_body = self._is_encoded(response) or _ends_by_itself(response)
-            if not whole_body and not (self._gzipped or self._md5):
+            ended = _ends_by_itself(response)
+            if not ended and not (self._gzipped or self._md5):
                 raise DownloadError(
                     f"{shown(self._url)} does not say how long it is and has no checksum, so "
                     "nobody could tell whether all of it came.",
@@ -188,7 +186,7 @@ class _Transfer:
                 part.write(chunk)
                 self._transferred += len(chunk)
                 self._show()
-        return self._finish()
+        return self._finish(ended=ended)
 
     def _range_headers(self) -> dict[str, str]:
         """Ask for the rest, if it can be told that it is the rest of the same version."""
@@ -280,16 +278,20 @@ class _Transfer:
             return None
         return _fetched(self._out, digest, version, 0)
 
-    def _finish(self) -> Fetched:
+    def _finish(self, *, ended: bool) -> Fetched:
+        """Check the file and name it; `ended` says that no byte can be missing at its end."""
         part = self._part
         assert part.version is not None  # noqa: S101 - bytes always have a version
-        size = part.version.size
+        size = self._size if part.version.size is None else part.version.size
         if size is not None and part.size < size:
             raise TransientError(f"the body ended after {part.size:,} of {size:,} bytes")
         for expected in (size, self._size):
             if expected is not None and part.size != expected:
                 raise SpoiledError(f"has {part.size:,} bytes where {expected:,} were announced")
-        part.digest.check_whole()
+        if not part.digest.is_whole:
+            if ended:
+                raise SpoiledError("is a gzip file that ends too early")
+            raise TransientError("the body ended within the gzip data")
         for expected_md5 in (self._md5, part.version.md5):
             if expected_md5 is not None and part.digest.md5 != expected_md5:
                 raise SpoiledError(f"has the MD5 {part.digest.md5}; published is {expected_md5}")
@@ -322,21 +324,3 @@ def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
 def _ends_by_itself(response: httpx.Response) -> bool:
     """Whether HTTP itself shows a body that was cut off."""
     return "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
-
-
-@contextmanager
-def _storage_errors(out: Path) -> Iterator[None]:
-    """Tell what the disk refuses in the words of a person."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DownloadError(
-                f"The disk or the quota is full while {out.name!r} is written "
-                f"({error.strerror}); what came is kept.",
-                "Make room and run the same command again: it goes on where it stopped.",
-            ) from error
-        raise DownloadError(
-            f"{out.name!r} cannot be written ({error.strerror or error}).",
-            "Check the folder and its permissions.",
-        ) from error

@@ -40,13 +40,18 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Only one process may write at a time; what one that was killed leaves is overwritten.
     """
-    partial = path.with_name(f"{path.name}.new")
+    partial = unfinished(path)
     with partial.open("wb") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
     partial.replace(path)
     fsync(path.parent)
+
+
+def unfinished(path: Path) -> Path:
+    """Return where `write_whole` writes before the rename."""
+    return path.with_name(f"{path.name}.new")
 
 
 def move_into_place(partial: Path, out: Path, *, replace: bool) -> None:

@@ -25,10 +25,10 @@ from typing import Any
 
 import httpx
 
+from specformer_encoder.digest import digest_of
 from specformer_encoder.download import fetch as fetch_file
 from specformer_encoder.errors import DownloadError
 from specformer_encoder.files import write_whole
-from specformer_encoder.part import digest_of
 from specformer_encoder.progress import Note, Progress, Silent
 from specformer_encoder.web import (
     Attempts,

@@ -15,7 +15,7 @@ from pathlib import Path
 from specformer_encoder.download import Fetched
 from specformer_encoder.errors import DownloadError
 from specformer_encoder.files import write_whole
-from specformer_encoder.part import lock
+from specformer_encoder.part import lock, storage_errors
 from specformer_encoder.progress import Note
 
 NAME = "manifest.json"
@@ -99,8 +99,14 @@ def read(folder: Path) -> dict[str, Record]:
 
 
 def add(folder: Path, record: Record, *, note: Note) -> None:
-    """Write one record, in place of an older one of the same file."""
-    with lock(folder / _LOCK, note=note):
+    """Write one record, in place of an older one of the same file.
+
+    Raises
+    ------
+    DownloadError
+        The manifest is damaged or cannot be written.
+    """
+    with storage_errors(folder / NAME), lock(folder / _LOCK, note=note):
         records = read(folder) | {record.name: record}
         content = {
             "format": _FORMAT,

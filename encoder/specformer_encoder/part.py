@@ -16,93 +16,23 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import hashlib
 import io
 import json
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from specformer_encoder.files import fsync, write_whole
+from specformer_encoder.digest import BLOCK, Digest, SpoiledError
+from specformer_encoder.errors import DownloadError
+from specformer_encoder.files import fsync, unfinished, write_whole
 from specformer_encoder.progress import Note
 
-_BLOCK = 1 << 20
 _SYNC_EVERY = 64 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-class SpoiledError(Exception):
-    """The bytes cannot be those of the file; the text says why."""
-
-
-class Digest:
-    """Length and hashes of a stream, and whether it is whole gzip where it should be.
-
-    Parameters
-    ----------
-    gzipped
-        Whether the bytes are to be a gzip file: one or more members, zeros allowed behind them.
-    """
-
-    def __init__(self, *, gzipped: bool) -> None:
-        self.size = 0
-        self._gzipped = gzipped
-        self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._member = zlib.decompressobj(wbits=31)
-        self._inside = gzipped  # a member has begun, or the first has not yet
-
-    def update(self, block: bytes | memoryview) -> None:
-        """Take in the next bytes; raise `SpoiledError` if they cannot be gzip."""
-        self.size += len(block)
-        self._sha256.update(block)
-        self._md5.update(block)
-        if self._gzipped:
-            try:
-                self._inflate(bytes(block))
-            except zlib.error as error:
-                raise SpoiledError(f"is no intact gzip file ({error})") from None
-
-    def check_whole(self) -> None:
-        """Raise `SpoiledError` if gzip data ends before its end."""
-        if self._inside:
-            raise SpoiledError("is a gzip file that ends too early")
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the bytes so far, hexadecimal."""
-        return self._sha256.hexdigest()
-
-    @property
-    def md5(self) -> str:
-        """MD5 of the bytes so far, hexadecimal."""
-        return self._md5.hexdigest()
-
-    def _inflate(self, block: bytes) -> None:
-        while block:
-            if not self._inside:
-                block = block.lstrip(b"\0")
-                if not block:
-                    return
-                self._member, self._inside = zlib.decompressobj(wbits=31), True
-            self._member.decompress(block, _BLOCK)  # checks the CRC at the member's end
-            block = self._member.unconsumed_tail
-            if self._member.eof:
-                self._inside, block = False, self._member.unused_data
-
-
-def digest_of(path: Path, *, gzipped: bool = False) -> Digest:
-    """Hash a file; raise `SpoiledError` if it is not the gzip file that it should be."""
-    digest = Digest(gzipped=gzipped)
-    with path.open("rb") as handle:
-        while block := handle.read(_BLOCK):
-            digest.update(block)
-    digest.check_whole()
-    return digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +117,7 @@ class Part:
         self._handle.seek(0)
         self.version = version
         try:
-            while block := self._handle.read(_BLOCK):
+            while block := self._handle.read(BLOCK):
                 self.digest.update(block)
         except SpoiledError:
             self.restart()
@@ -227,7 +157,7 @@ class Part:
         """Give the whole file its name, so that it outlives a power cut."""
         os.fsync(self._handle.fileno())
         # Before the rename: afterwards the note could be that of the next process.
-        self._note_path.unlink(missing_ok=True)
+        _forget_note(self._path)
         self._path.replace(out)
         fsync(out.parent)
 
@@ -264,11 +194,35 @@ def locked_part(out: Path, *, gzipped: bool, note: Note) -> Iterator[Part]:
         with contextlib.suppress(OSError):
             if _is_at(handle, path):
                 if os.fstat(handle.fileno()).st_size == 0:
-                    _note_path(path).unlink(missing_ok=True)
+                    _forget_note(path)
                     path.unlink()
                 else:
                     part.sync()
         handle.close()
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Tell what the disk refuses in the words of a person.
+
+    Raises
+    ------
+    DownloadError
+        In place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DownloadError(
+                f"The disk or the quota is full while {path.name!r} is written "
+                f"({error.strerror}); what came is kept.",
+                "Make room and run the same command again: it goes on where it stopped.",
+            ) from error
+        raise DownloadError(
+            f"{path.name!r} cannot be read or written ({error.strerror or error}).",
+            "Check the folder and its permissions.",
+        ) from error
 
 
 @contextmanager
@@ -323,6 +277,11 @@ def _is_at(handle: io.FileIO, path: Path) -> bool:
 
 def _note_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def _forget_note(path: Path) -> None:
+    for note in (_note_path(path), unfinished(_note_path(path))):
+        note.unlink(missing_ok=True)
 
 
 def _boot() -> str:
