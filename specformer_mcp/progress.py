@@ -41,7 +41,7 @@ class ProgressLine:
             return
         self._drawn_at = now
         self._began_with = min(self._began_with, done)  # it was started again
-        self._draw(_line(name, done, total, done - self._began_with, now - self._began_at))
+        self._draw(name, _facts(done, total, done - self._began_with, now - self._began_at))
 
     def note(self, text: str) -> None:
         """Show a sentence on a line of its own."""
@@ -55,13 +55,14 @@ class ProgressLine:
             self._open = False
         self._name = ""
 
-    def _draw(self, line: str) -> None:
+    def _draw(self, name: str, facts: str) -> None:
         if self._in_place:
             width = shutil.get_terminal_size().columns - 1
+            line = f"{_shortened(name, width - len(facts) - 2)}  {facts}"
             print(f"\r{line[:width]:<{width}}", end="", file=self._stream, flush=True)
             self._open = True
         else:
-            print(line, file=self._stream, flush=True)
+            print(f"{name}  {facts}", file=self._stream, flush=True)
 
 
 def megabytes(size: int) -> str:
@@ -69,10 +70,18 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
 
 
-def _line(name: str, done: int, total: int | None, came: int, seconds: float) -> str:
+def _shortened(name: str, width: int) -> str:
+    """Leave out the middle: names of one archive begin alike, and often end alike."""
+    if len(name) <= width:
+        return name
+    half = max(1, (width - 1) // 2)
+    return f"{name[:half]}…{name[-half:]}"
+
+
+def _facts(done: int, total: int | None, came: int, seconds: float) -> str:
     speed = came / seconds if seconds > 0 else 0.0
     of = f"{done / total:6.1%} of {megabytes(total)}" if total else megabytes(done)
-    parts = [name, of, f"{speed / 1e6:.1f} MB/s"]
+    parts = [of, f"{speed / 1e6:.1f} MB/s"]
     if total and speed > 0:
         left = round((total - done) / speed)
         parts.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")

@@ -309,17 +309,21 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_on_a_terminal_is_one_line():
+def test_progress_on_a_terminal_is_one_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
     stream = Terminal()
     progress = ProgressLine(stream)
     progress.update("a.gz", 250_000, 1_000_000)
     progress.update("a.gz", 1_000_000, 1_000_000)
+    progress.update("a" * 99 + "_Z.gz", 1_000_000, 1_000_000)
     progress.note("a remark")
     progress.close()
     line, remark, rest = stream.getvalue().split("\n")
     drawn = line.split("\r")[1:]
     assert " 25.0% of 1.0 MB" in drawn[0]
-    assert "100.0% of 1.0 MB" in drawn[-1]
+    assert "100.0% of 1.0 MB" in drawn[1]
+    assert "a_Z.gz  100.0% of 1.0 MB" in drawn[2]
+    assert {len(one) for one in drawn} == {59}
     assert "MB/s" in drawn[-1]
     assert (remark, rest) == ("a remark", "")
 
