@@ -25,8 +25,10 @@ from specformer_encoder.unit_refusals import centred_sample
 from specformer_encoder.unit_rules import (
     MILLION,
     NEARLY_WHOLE,
+    ON_STEP,
     RSEM_QUARTILE,
     WHOLE,
+    exact_mark,
     name_unit,
     near,
 )
@@ -37,15 +39,19 @@ from specformer_encoder.unit_signs import Array, Signs, signs
 _FEWEST_GENES = 200
 #: Shares of whole numbers below which values are no counts of any kind.
 _NOT_WHOLE = 0.35
+#: Share of values on multiples of the commonest one that chance leaves in TPM and FPKM.
+_NOT_ON_STEP = 0.25
 #: A sum or quartile that differs by this factor from the mark that the others have.
 _OFF_MARK = 1.3
 #: Upper quartiles of samples of one unit, counts aside, stay within this factor.
 _MAGNITUDES = 12.0
 #: Top values of samples of one scale stay within a sixth, and another base changes them by more.
 _SAME_BASE, _OTHER_BASE = 0.16, 0.1
+#: A gap between the top values of two groups of samples; within a unit neighbours are closer.
+_GAP = 0.08
 #: Median over upper quartile tells logarithms (near 1) from linear values (near 0).
 _LOG_SHAPE = 25.0
-#: A floor of fewer genes may be that of single reads, and other offsets than the usual the value of one.
+#: A floor of fewer genes may be that of single reads.
 _CLEAR_FLOOR = 0.02
 _FLOORS_DIFFER = 0.05
 
@@ -147,13 +153,21 @@ def majority(samples: Sequence[Signs]) -> list[Signs]:
     if not marks:
         return []
     commonest = Counter(marks).most_common(1)[0][0]
-    return [one for one, mark in zip(samples, marks, strict=True) if mark == commonest]
+    alike = [one for one, mark in zip(samples, marks, strict=True) if mark == commonest]
+    alike.sort(key=lambda one: one.top)
+    tops = np.array([one.top for one in alike])
+    fifth = len(alike) // 5
+    gaps = np.diff(tops)[fifth : len(alike) - 1 - fifth]
+    if len(alike) >= 5 and len(gaps) and gaps.max() > _GAP * np.median(tops):
+        cut = fifth + int(np.argmax(gaps)) + 1
+        return max(alike[:cut], alike[cut:], key=len)
+    return alike
 
 
 def _mark(one: Signs) -> str:
     """The strongest mark of a sample."""
     if near(one.total, MILLION, 0.005):
-        return "million"
+        return "million of reads" if one.on_step >= ON_STEP else "million"
     if one.whole >= NEARLY_WHOLE:
         return "whole" if one.whole >= WHOLE else "nearly whole"
     if near(one.upper_quartile, RSEM_QUARTILE, 0.02):
@@ -236,14 +250,19 @@ def _other_base(
     if marks.whole >= NEARLY_WHOLE or near(marks.total, MILLION, 0.005):
         return None
     ratio = marks.top / typical.top
-    if abs(ratio - 1.0) < _SAME_BASE:
-        return None
     for other, number in BASES.items():
+        if other == base:
+            continue
         expected = float(np.log(BASES[base]) / np.log(number))
-        if other == base or abs(ratio * 1.0 / expected - 1.0) > _OTHER_BASE:
+        stretched = abs(ratio / expected - 1.0) <= _OTHER_BASE and abs(ratio - 1.0) >= _SAME_BASE
+        if exact_mark(marks) and not stretched:
             continue
         scale = scale_name(other, offset)
         again = signs(undo(row, scale), lengths)
+        if again.whole >= WHOLE or near(again.total, MILLION, 0.001):
+            return scale, f"The first of them carries the mark of a unit as {scale} only."
+        if not stretched:
+            continue
         if abs(again.top / typical.top - 1.0) < _SAME_BASE / 2:
             return (
                 scale,
@@ -269,6 +288,11 @@ def _other_unit(marks: Signs, typical: Signs) -> str:
         return "The values of the first of them sum to a million, those of the others do not."
     if near(marks.upper_quartile, RSEM_QUARTILE, 0.01) and typical.upper_quartile < 300:
         return "The upper quartile of the first of them is 1,000, as in RSEM values."
+    if _about_a_million(marks) and _about_a_million(typical):
+        if marks.on_step >= ON_STEP and typical.on_step < _NOT_ON_STEP:
+            return "The small values of the first of them are multiples of one read, as CPM are."
+        if typical.on_step >= ON_STEP and marks.on_step < _NOT_ON_STEP:
+            return "The small values of the others are multiples of one read, as CPM are."
     apart = marks.upper_quartile / typical.upper_quartile if typical.upper_quartile else 1.0
     if not whole_unit and not 1 / _MAGNITUDES < apart < _MAGNITUDES:
         return (
@@ -276,6 +300,11 @@ def _other_unit(marks: Signs, typical: Signs) -> str:
             f"{typical.upper_quartile:.3g} in the others."
         )
     return ""
+
+
+def _about_a_million(marks: Signs) -> bool:
+    """Whether values sum to what TPM and CPM of most genes sum to."""
+    return 0.65 * MILLION < marks.total < 1.02 * MILLION
 
 
 def _off(value: float, mark: float) -> bool:

@@ -22,6 +22,8 @@ from specformer_encoder.unit_signs import Array, Signs, signs, whole
 _FEW_NEGATIVE, _LITTLE_NEGATIVE = 0.05, 0.01
 #: Log values span at least this many doublings from floor to top; z-scores do not.
 _DOUBLINGS = 9.0
+#: Where the floor is that of an offset in another base, they span at least this many powers of ten.
+_DECADES = 5.0
 #: Linear expression has genes a hundred times the median; ranks have none ten times.
 _FLAT = 10.0
 
@@ -96,8 +98,20 @@ def refuse_even(rows: Array) -> None:
         )
 
 
-def refuse_centred(rows: Array, lengths: Array | None) -> None:
-    """Refuse z-scores, centred values and log ratios; let log values below one pass."""
+def refuse_centred(rows: Array, lengths: Array | None, base: str = "log2") -> None:
+    """Refuse z-scores, centred values and log ratios; let log values below one pass.
+
+    Parameters
+    ----------
+    rows
+        (S, G) values as they stand in the file, some of them negative.
+    lengths
+        (G,) base pairs, or None.
+    base
+        Of the logarithm, if the user said it; values without offset are taken for log₂ otherwise,
+        since a log₁₀ is no wider than z-scores are.
+    """
+    rows = rows * np.log2(BASES[base])
     centred = [why for row in rows if (why := centred_sample(row, lengths))]
     known = rows[:, ~np.isnan(rows).all(axis=0)]
     per_gene, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
@@ -110,7 +124,7 @@ def refuse_centred(rows: Array, lengths: Array | None) -> None:
         f"{share:.0f} % of the values are negative and {why}: they look z-scored, centred or like "
         "log ratios. Each gene was set against other samples or the sample against itself, so its "
         "share of its own sample is lost and the sample cannot be ordered.",
-        REMEDY,
+        f"{REMEDY} If these are plain logarithms of another base, declare it, as in log10(tpm).",
     )
 
 
@@ -120,7 +134,7 @@ def centred_sample(row: Array, lengths: Array | None) -> str:
     Parameters
     ----------
     row
-        (G,) values as they stand in the file, NaN where not measured.
+        (G,) logarithms, in doublings, NaN where not measured.
     lengths
         (G,) base pairs, or None.
     """
@@ -138,11 +152,11 @@ def centred_sample(row: Array, lengths: Array | None) -> str:
     width, share = q95 - q05, float((known < 0).mean())
     if median >= 4.0 or (median >= 2.0 and width >= 6.0 and share < 0.35):
         return ""
-    undone = {base: signs(undo(row, f"{base}(x)"), lengths) for base in BASES}
-    if any(_marked(marks) for marks in undone.values()):
-        return ""
-    if median >= 0.5 and width >= 8.0 and _plausible(undone["log2"]):
-        return ""
+    if median >= 0.5 and width >= 6.0:
+        marks = signs(undo(row, "log2(x)"), lengths)
+        marked = exact_mark(marks) or marks.on_step >= ON_STEP
+        if marked or (median >= 1.0 and width >= 8.0 and _plausible(marks)):
+            return ""
     return f"the middle 90 % lie between {q05:.2f} and {q95:.2f} around {median:.2f}"
 
 
@@ -151,17 +165,12 @@ def _floored(row: Array, height: float) -> bool:
     floor = find_floor(row[None, :])
     if floor is None:
         return False
-    usual = [
-        base
-        for base, number in BASES.items()
-        if any(near(number**floor.value, offset, 0.003) for offset in USUAL)
-    ]
-    return any(height >= _DOUBLINGS * np.log(2) / np.log(BASES[base]) for base in ["log2", *usual])
-
-
-def _marked(marks: Signs) -> bool:
-    """Whether a logarithm without offset, undone, carries the mark of a unit."""
-    return marks.genes >= 500 and (exact_mark(marks) or marks.on_step >= ON_STEP)
+    return height >= _DOUBLINGS or any(
+        near(number**floor.value, offset, 0.003)
+        and height >= _DECADES * np.log(10) / np.log(number)
+        for number in BASES.values()
+        for offset in USUAL
+    )
 
 
 def _plausible(marks: Signs) -> bool:

@@ -39,9 +39,14 @@ def exact_mark(marks: Signs) -> bool:
     return marks.total < _LARGEST_TOTAL and (
         marks.whole >= NEARLY_WHOLE
         or near(marks.total, MILLION, 0.005)
-        or near(marks.total, MILLION / 100, 0.005)
+        or (marks.genes >= GENOME_WIDE and near(marks.total, MILLION / 100, 0.005))
         or near(marks.upper_quartile, RSEM_QUARTILE, 0.03)
     )
+
+
+def fpkm_mark(marks: Signs) -> bool:
+    """Whether value times gene length sums over the genome to what FPKM sums to."""
+    return marks.genes >= GENOME_WIDE and _FPKM_SUM[0] < marks.length_sum < _FPKM_SUM[1]
 
 
 def near(value: float, target: float, tolerance: float) -> bool:
@@ -102,11 +107,12 @@ def _decide(marks: Signs) -> UnitCall:
         if divided:
             return _call("tpm", 0.95, told, "They fall with gene length: TPM.")
         return _call("tpm", 0.7, told, "The sum alone cannot tell TPM from CPM; taken as TPM.")
-    if near(marks.total, MILLION / 100, 0.005):
+    if genome_wide and near(marks.total, MILLION / 100, 0.005):
         return _call("cpm", 0.8, f"{total}: counts per ten thousand.")
     quartile = f"The upper quartile of the expressed genes is {marks.upper_quartile:,.4g}"
     if off < 0.02 or (off < 0.07 and (one_read or not slope < DIVIDED_SLOPE - 0.1)):
-        return _call("rsem_normalized", 0.95, f"{quartile}, as TCGA's RSEM values are scaled.")
+        sure = 0.95 if off < 0.02 or one_read else 0.7
+        return _call("rsem_normalized", sure, f"{quartile}, as TCGA's RSEM values are scaled.")
     if one_read:
         return _scaled_counts(marks, quartile)
     if marks.total > 1e9:
@@ -115,7 +121,7 @@ def _decide(marks: Signs) -> UnitCall:
         return _large(marks, quartile)
     if marks.quartile_spread < 0.05:
         return _call("fpkm_uq", 0.85, f"{quartile}, nearly the same in all samples: FPKM-UQ.")
-    if genome_wide and _FPKM_SUM[0] < marks.length_sum < _FPKM_SUM[1] and not counts_like:
+    if fpkm_mark(marks) and not counts_like:
         return _call(
             "fpkm",
             0.9,

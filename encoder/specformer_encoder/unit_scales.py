@@ -48,11 +48,14 @@ class Floor:
         Whether it is the same in all samples.
     share
         Median share of a sample's genes that have it.
+    spread
+        Highest minus lowest floor of a sample.
     """
 
     value: float
     common: bool
     share: float
+    spread: float
 
 
 def undo(values: Array, scale: str) -> Array:
@@ -100,7 +103,8 @@ def find_floor(rows: Array) -> Floor | None:
     values = lowest[floored]
     middle = float(np.median(values))
     share = float(np.median(tied[floored] / genes[floored]))
-    return Floor(middle, bool(np.abs(values - middle).max() <= _ONE_FLOOR), share)
+    common = bool(np.abs(values - middle).max() <= _ONE_FLOOR)
+    return Floor(middle, common, share, float(np.ptp(values)))
 
 
 def candidates(rows: Array, floor: Floor | None) -> tuple[list[str], list[str]]:
@@ -118,10 +122,10 @@ def candidates(rows: Array, floor: Floor | None) -> tuple[list[str], list[str]]:
     if floor is not None and floor.value < 0.0 and (found := _below_zero(floor, rows)):
         return found
     if negative:
-        told = f"{100 * negative:.2g} % are negative, "
+        told = [f"{100 * negative:.2g} % are negative."]
         if low > _ADJUSTED_LOWEST or (negative < _FEW_ADJUSTED and low > 2 * _ADJUSTED_LOWEST):
-            return ["log2(x+1)"], [told + "as a batch correction leaves them; they count as zero."]
-        return ["log2(x)", "ln(x)", "log10(x)"], [told + "so nothing was added."]
+            return ["log2(x+1)", "log2(x)"], told
+        return ["log2(x)"], told
     plain = ["log2(x+1)", "ln(x+1)", "log10(x+1)"]
     if floor is not None and floor.value > 0.05 and floor.share >= _CLEAR_SHARE:
         told = f"Many genes share the lowest value, {floor.value:.2f}"
@@ -191,4 +195,5 @@ def allowed(scales: list[str], said: DeclaredUnit, floor: Floor | None) -> list[
     of_base = [scale for scale in scales if scale.startswith(f"{said.base}(")]
     if said.offset is not None:
         return [scale_name(said.base, said.offset)]
-    return of_base or [scale_name(said.base, 1.0)]
+    no_offset = scales == ["log2(x)"]
+    return of_base or [scale_name(said.base, 0.0 if no_offset else 1.0)]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.unit_mixtures import OddSample, majority, odd_samples, report_mixture
 from specformer_encoder.unit_names import (
-    LENGTH_NORMALISED,
+    BASES,
     SCALES,
     UNITS,
     DeclaredUnit,
@@ -27,6 +27,7 @@ from specformer_encoder.unit_names import (
     parse_unit,
     scale_parts,
 )
+from specformer_encoder.unit_overrides import refuse_other_scale, take_declared
 from specformer_encoder.unit_refusals import (
     refuse_centred,
     refuse_common_range,
@@ -36,7 +37,6 @@ from specformer_encoder.unit_refusals import (
     refuse_unreadable,
 )
 from specformer_encoder.unit_rules import (
-    COUNTS_SLOPE,
     GENOME_WIDE,
     MILLION,
     NEARLY_WHOLE,
@@ -44,6 +44,7 @@ from specformer_encoder.unit_rules import (
     RSEM_QUARTILE,
     WHOLE,
     exact_mark,
+    fpkm_mark,
     name_unit,
     near,
 )
@@ -74,8 +75,8 @@ FloatArray = npt.NDArray[np.float32]
 
 #: Samples that are looked at; more change no median.
 _MOST_SAMPLES = 64
-#: Detection this sure questions a declaration that would be computed otherwise.
-_SURE = 0.75
+#: Floors of log-CPM lie apart as the depths of the libraries do; more than 16-fold is no depth.
+_FLOORS_APART = 4.0
 
 
 def detect_unit(
@@ -112,13 +113,14 @@ def detect_unit(
     measured = None if lengths is None else np.asarray(lengths, np.float64)
     picked = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), _MOST_SAMPLES)).astype(int))
     rows = np.asarray(matrix[picked], np.float64)
-    is_log = _is_logarithm(matrix, rows, measured)
+    base = said.base if said is not None and said.base in BASES else "log2"
+    is_log = _is_logarithm(matrix, rows, measured, str(base))
     if said is not None:
-        _refuse_other_scale(said, str(declared), is_log, float(np.nanmax(matrix)))
+        refuse_other_scale(said, str(declared), is_log, float(np.nanmax(matrix)))
     found = _logarithmic(rows, measured, None) if is_log else _linear(rows, measured)
     if said is not None:
         taken = _logarithmic(rows, measured, said) if is_log else found
-        found = _declared(taken, found, said, str(declared))
+        found = take_declared(taken, found, said, str(declared))
     if len(rows) == 1:
         return found
     names = [f"no. {index + 1}" for index in picked]
@@ -143,8 +145,8 @@ def to_linear(values: Array, call: UnitCall) -> FloatArray:
     return np.asarray(undo(np.asarray(values, np.float32), call.scale), np.float32)
 
 
-def _is_logarithm(matrix: Array, rows: Array, lengths: Array | None) -> bool:
-    """Tell log values from linear ones; refuse what is neither."""
+def _is_logarithm(matrix: Array, rows: Array, lengths: Array | None, base: str) -> bool:
+    """Tell log values from linear ones; refuse what is neither. `base` is that of the logarithm."""
     largest, negative = np.nanmax(matrix, axis=1), (matrix < 0).any(axis=1)
     top = float(largest.max())
     low = (largest <= LARGEST_LOG) | (negative & (largest <= 2 * LARGEST_LOG))
@@ -156,7 +158,7 @@ def _is_logarithm(matrix: Array, rows: Array, lengths: Array | None) -> bool:
             "Split the file by unit, or bring all samples to one scale.",
         )
     if negative.any() and top <= 2 * LARGEST_LOG:
-        refuse_centred(rows, lengths)
+        refuse_centred(rows, lengths, base)
         return True
     refuse_common_range(top)
     shallow = all(whole(row[row > 0]) > WHOLE for row in rows)
@@ -165,18 +167,6 @@ def _is_logarithm(matrix: Array, rows: Array, lengths: Array | None) -> bool:
         return True
     refuse_flat(rows)
     return False
-
-
-def _refuse_other_scale(said: DeclaredUnit, text: str, is_log: bool, largest: float) -> None:
-    """Refuse a linear unit for logarithms, and the reverse."""
-    if said.base in (None, "sqrt") or (said.base == "linear") != is_log:
-        return
-    raise ExpressionValueError(
-        f"The values were declared as {text}, and their largest is {largest:.4g}: that is "
-        + ("a logarithm, not a linear scale." if is_log else "no logarithm."),
-        f"Declare {'log2(' + (said.unit or 'x') + '+1)' if is_log else 'the linear unit'}, or "
-        "nothing to have it detected.",
-    )
 
 
 def _linear(rows: Array, lengths: Array | None) -> UnitCall:
@@ -213,6 +203,12 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
     found = name_unit(tried[scale])
     clear = exact_mark(tried[scale]) or tried[scale].on_step >= ON_STEP
     evidence += told
+    if low < 0 and floor is None:
+        evidence.append(
+            "Nothing was added before the logarithm."
+            if scale == "log2(x)"
+            else "A batch correction leaves values a little below zero; they count as zero."
+        )
     if len(scales) > 1:
         evidence.append(
             f"Undone as {scale}, the values carry the mark of a unit."
@@ -221,6 +217,12 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
         )
     sure = found.confidence * (1.0 if clear or len(scales) == 1 else 0.9)
     warnings = list(found.warnings)
+    if floor is not None and floor.spread > _FLOORS_APART and "floor" in scale:
+        warnings.append(
+            f"The offsets of the samples differ by {floor.spread:.1f} on this scale, more than "
+            "the depths of libraries do: samples of two kinds may be mixed. Each was brought back "
+            "with its own."
+        )
     if scale.startswith("vst"):
         found = replace(found, unit="counts", length_normalised=False)
         sure = 0.85 if clear else 0.6
@@ -231,14 +233,18 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
                 "variance-stabilising transform. It is undone by DESeq2's formula, which is exact "
                 "for parametric dispersions only; counts or TPM would be surer."
             )
-    elif low > 1.0 and tried[scale].genes >= GENOME_WIDE:
+    elif low > 1.0 and not clear and tried[scale].genes >= GENOME_WIDE:
         sure = min(sure, 0.4)
         warnings.append(
             f"No gene of {tried[scale].genes:,} lies below {low:.2f}, and in RNA-seq many have no "
             "read: these may be array intensities, which the model has never seen."
         )
     return replace(
-        found, scale=scale, confidence=sure, evidence=evidence + found.evidence, warnings=warnings
+        found,
+        scale=scale,
+        confidence=round(sure, 2),
+        evidence=evidence + found.evidence,
+        warnings=warnings,
     )
 
 
@@ -253,93 +259,9 @@ def _score(scale: str, marks: Signs, floor: Floor | None) -> float:
     quartile = marks.upper_quartile / RSEM_QUARTILE
     if exact_mark(marks):
         return score + (4.0 if marks.whole >= NEARLY_WHOLE else 3.0)
-    if 0.7 < million < 1.02 or 0.9 < quartile < 1.25:
+    if 0.7 < million < 1.02 or 0.9 < quartile < 1.25 or fpkm_mark(marks):
         score += 1.0
     # The least that any unit has: FPKM of 19,600 protein-coding genes sum to 230,000.
     if marks.largest < 1000 or marks.total > 1e9 or marks.total < 10.0 * marks.genes:
         score -= 2.0
     return score
-
-
-def _declared(taken: UnitCall, detected: UnitCall, said: DeclaredUnit, text: str) -> UnitCall:
-    """Take the declared unit unless the values make it impossible, and question it where they do.
-
-    Parameters
-    ----------
-    taken
-        Detected with the declared scale.
-    detected
-        Detected with nothing declared.
-    said, text
-        The declaration.
-    """
-    unit = said.unit or taken.unit
-    marks, freely = taken.typical, detected.typical
-    assert marks is not None  # noqa: S101  # from `name_unit`, as the next
-    assert freely is not None  # noqa: S101
-    impossible = ""
-    if unit in ("counts", "tag_counts") and taken.scale == "linear" and marks.whole < 0.5:
-        impossible = f"only {100 * marks.whole:.0f} % of the small values are whole numbers"
-    elif unit in ("tpm", "cpm") and marks.total > 1.05 * MILLION:
-        impossible = f"a sample's values sum to {marks.total:,.0f}, more than a million"
-    if impossible:
-        linear = taken.scale == "linear"
-        raise ExpressionValueError(
-            f"The values were declared as {text}, but {impossible}"
-            + (f"; they look like {taken.unit}." if linear else f" once {taken.scale} is undone."),
-            f"Declare {taken.unit if linear else 'the right logarithm'}, or nothing to have it "
-            "detected.",
-        )
-    told = f"Declared as {text}."
-    warnings = [one for one in taken.warnings if said.unit is None or "declare" not in one]
-    confidence = 1.0
-    if unit != taken.unit:
-        told += f" The values themselves look like {taken.unit} ({taken.scale})."
-    if taken.scale != detected.scale and exact_mark(freely) and not exact_mark(marks):
-        confidence = 0.4
-        warnings.append(
-            f"Declared as {text}, but only {detected.scale} leads back to values of a known unit "
-            f"({detected.unit}). The declaration was taken; check the base of the logarithm."
-        )
-    doubt = _doubt(unit, taken, marks)
-    if doubt:
-        changes = LENGTH_NORMALISED[unit] != taken.length_normalised
-        confidence = min(confidence, 0.4 if changes else 0.9)
-        warnings.append(
-            f"Declared as {text}, but {doubt}. The declaration was taken"
-            + (
-                "; if it is wrong, the genes of the sample are in the wrong order."
-                if changes
-                else ", and the profile is the same either way."
-            )
-        )
-    elif LENGTH_NORMALISED[unit] != taken.length_normalised:
-        confidence = min(confidence, 0.7)
-    return UnitCall(
-        unit,
-        taken.scale,
-        LENGTH_NORMALISED[unit],
-        confidence,
-        [told, *taken.evidence],
-        True,
-        warnings,
-        marks,
-    )
-
-
-def _doubt(unit: str, found: UnitCall, marks: Signs) -> str:
-    """What in the values contradicts the declared unit, to go on from "but"."""
-    if unit == "tag_counts":
-        grows = marks.length_slope > COUNTS_SLOPE
-        return "they do not fall with gene length, as tag counts do" if grows else ""
-    if LENGTH_NORMALISED[unit] != found.length_normalised:
-        rounded = marks.whole >= WHOLE and near(marks.total, MILLION, 0.01)
-        sure = found.confidence >= _SURE or rounded
-        return f"they look like {found.unit}: {found.evidence[-1]}".rstrip(".") if sure else ""
-    if unit in ("fpkm", "fpkm_uq", "rsem_normalized") and near(marks.total, MILLION, 0.005):
-        return f"a sample's values sum to {marks.total:,.0f}, as TPM and CPM do"
-    if unit == "tpm" and marks.genes >= GENOME_WIDE and marks.total < 0.5 * MILLION:
-        return f"a sample's values sum to {marks.total:,.0f}, and TPM to nearly a million"
-    if unit == "rsem_normalized" and marks.whole >= WHOLE:
-        return "their small values are whole, as raw counts are"
-    return ""
