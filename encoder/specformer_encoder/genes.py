@@ -312,3 +312,17 @@ def _refuse_too_few(
         f"{MINIMUM_GENES} are needed. {came}.",
         "Give gene-level data with Ensembl ids, Entrez ids or HGNC symbols in the gene column.",
     )
+
+
+def is_current(name: str) -> bool:
+    """Whether a name is an id, or an approved or previous symbol, of a human gene.
+
+    Aliases do not count: short ones (``S1``, ``OS``) are the names of samples and columns as well.
+
+    Examples
+    --------
+    >>> [is_current(name) for name in ("TP53", "7157", "S1", "age")]
+    [True, True, False, False]
+    """
+    _, gene, how = _look_up(name.strip(), _table())
+    return gene >= 0 and how != "alias"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers import gdc_star, matrix
+from specformer_encoder.readers import featurecounts, gdc_star, htseq, matrix, rsem, star
 from specformer_encoder.readers.delimited import look
 from specformer_encoder.readers.opening import Limits, check_file, is_parquet, read_head
 
@@ -17,6 +17,8 @@ __all__ = ["Limits", "read"]
 
 _MAGIC_BYTES = 512
 _DEFAULT_LIMITS = Limits()
+#: Text formats that their first row tells apart from a matrix.
+_BY_HEADER = (gdc_star, star, featurecounts, rsem, htseq)
 
 
 def read(path: Path, *, limits: Limits = _DEFAULT_LIMITS) -> RawMatrix:
@@ -47,6 +49,7 @@ def read(path: Path, *, limits: Limits = _DEFAULT_LIMITS) -> RawMatrix:
     if is_parquet(path, head, limits):
         return matrix.read_parquet(path, limits=limits)
     text = look(path, limits)
-    if gdc_star.matches(text):
-        return gdc_star.read(path, text, limits=limits)
+    for reader in _BY_HEADER:
+        if reader.matches(text):
+            return reader.read(path, text, limits=limits)
     return matrix.read_delimited(path, text, limits=limits)

@@ -138,7 +138,9 @@ def _from_columns(
     headers = [layout.names[j] for j in layout.value_columns]
     if not layout.genes_in_rows:
         values = np.ascontiguousarray(columns.T)
-        return assemble(headers, labels, values, source=path.name, limits=limits)
+        return assemble(
+            headers, labels, values, source=path.name, limits=limits, notes=layout.notes
+        )
     generic = [h.lower() in VALUE_NAMES for h in headers]
     if len(headers) == 1 and generic[0]:
         headers = [stem(path)]
@@ -148,7 +150,9 @@ def _from_columns(
             f"({', '.join(headers[:6])}), not samples.",
             "Keep the gene column and one of them: counts, or TPM.",
         )
-    return assemble(labels, headers, columns, source=path.name, limits=limits)
+    return assemble(
+        labels, headers, columns, source=path.name, limits=limits, notes=layout.notes
+    )
 
 
 def _composite(symbol: str, entrez: str) -> str:
