@@ -1,7 +1,7 @@
 """featureCounts: one table for all alignment files of a run.
 
 Below a comment with the command line stand `Geneid Chr Start End Strand Length`, then attributes
-that were asked for, then one column of counts for each BAM file, headed by the path as it was typed.
+that were asked for, then one column of counts for each BAM file, headed by its path.
 A sample is named by its BAM file without the endings that aligners and sorters add, so long as the
 names stay apart; else by the folder or by the whole path.
 """
@@ -84,7 +84,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     paths = [names[j] for j in columns]
     samples = sample_names(paths)
     refuse_negative(values, gene_ids, samples, path.name)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if samples != paths:
         notes = (
             f"Samples are named after their alignment files: {paths[0]!r} became {samples[0]!r}.",

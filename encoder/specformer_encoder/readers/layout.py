@@ -149,7 +149,9 @@ def _is_header(rows: Sequence[Sequence[str]], at: int, decimal: str) -> bool:
         return False
     if not known:  # pandas writes the name of the index into a row of its own
         return bool(rows[at][0])
-    worded = [c for c in known if to_number(c, decimal=decimal) is None and c.strip("-.?").isascii()]
+    worded = [
+        c for c in known if to_number(c, decimal=decimal) is None and c.strip("-.?").isascii()
+    ]
     worded = [c for c in worded if any(letter.isalpha() for letter in c)]
     numeric = [c for c in rows[-1][1:] if to_number(c, decimal=decimal) is not None]
     return len(worded) == len(known) >= _HALF * len(cells) and len(numeric) >= _HALF * len(cells)
@@ -220,9 +222,7 @@ def arrange(
     if _genes_in_header(names, columns, text, annotation):
         return _by_sample(names, columns, text, blank, header_rows, source, id_hint)
     ids = _gene_columns(names, columns, text, annotation, id_hint, source)
-    worded = [
-        j for j in range(len(names)) if not annotation[j] and _is_worded(columns[j], decimal)
-    ]
+    worded = [j for j in range(len(names)) if not annotation[j] and _is_worded(columns[j], decimal)]
     values = [j for j in range(len(names)) if not (annotation[j] or j in ids or j in worded)]
     if not values:
         what = "the results of a test between groups" if tested else "no column of numbers"

@@ -84,6 +84,21 @@ def read_parquet(path: Path, *, limits: Limits) -> RawMatrix:
             f"{path.name!r} starts like Parquet and cannot be read ({error}).",
             "It is damaged or was cut off: copy or export it again.",
         ) from None
+    return from_table(table, path, limits=limits)
+
+
+def from_table(table: Any, path: Path, *, limits: Limits) -> RawMatrix:
+    """Lay out a table that Arrow has decoded.
+
+    Parameters
+    ----------
+    table
+        An Arrow table, whatever its columns.
+    path
+        The file it came from.
+    limits
+        Caps on samples and genes.
+    """
     layout = _parquet_layout(table, path.name)
     _check_width(layout, path.name, limits)
     texts = [
@@ -150,9 +165,7 @@ def _from_columns(
             f"({', '.join(headers[:6])}), not samples.",
             "Keep the gene column and one of them: counts, or TPM.",
         )
-    return assemble(
-        labels, headers, columns, source=path.name, limits=limits, notes=layout.notes
-    )
+    return assemble(labels, headers, columns, source=path.name, limits=limits, notes=layout.notes)
 
 
 def _composite(symbol: str, entrez: str) -> str:

@@ -86,7 +86,7 @@ def strand_notes(gene_ids: list[str], columns: npt.NDArray[np.float32]) -> tuple
         (3, G) unstranded, first strand, second strand.
     """
     genes = ~np.isin(gene_ids, TOTALS)
-    _, first, second = np.nansum(columns[:, genes], axis=1, dtype=np.float64)
+    first, second = (float(np.nansum(column[genes], dtype=np.float64)) for column in columns[1:])
     notes = ["The unstranded counts were taken, as the GDC does."]
     low, high = sorted((first, second))
     if high > _STRANDED * low:
