@@ -3,7 +3,7 @@
 `read` looks at the content, not at the file name's ending. First bytes tell Parquet, Feather, HDF5
 and Matrix Market; the first lines tell GCT, a GEO series matrix, and the tables of STAR, the GDC,
 HTSeq, featureCounts and RSEM; everything else that is text is a delimited matrix. Text may be
-compressed with gzip, bzip2 or Zstandard. What is no expression table is refused by name.
+compressed with gzip, bzip2, Zstandard or zip. What is no expression table is refused by name.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from specformer_encoder.readers import (
     htseq,
     matrix,
     mtx,
+    parquet,
     rsem,
     series_matrix,
     star,
@@ -71,7 +72,7 @@ def read(path: Path, *, limits: Limits = _DEFAULT_LIMITS) -> RawMatrix:
     if mtx.matches(head):
         return mtx.read(path, limits=limits)
     if is_parquet(path, head, limits):
-        return matrix.read_parquet(path, limits=limits)
+        return parquet.read(path, limits=limits)
     if series_matrix.matches(head):
         return series_matrix.read(path, limits=limits)
     foreign.refuse(path, head)

@@ -11,18 +11,18 @@ Imported only when an .h5ad file is read: h5py and anndata are optional.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py  # type: ignore[import-untyped]
 import numpy as np
-import numpy.typing as npt
 from anndata.io import read_elem  # type: ignore[import-untyped]
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
-from specformer_encoder.raw import RawMatrix
+from specformer_encoder.raw import FloatArray, RawMatrix
 from specformer_encoder.readers.hdf5 import DAMAGED, Contents
 from specformer_encoder.readers.layout_names import gene_share
 from specformer_encoder.readers.matrix import assemble
@@ -40,18 +40,23 @@ _GENE_COLUMNS = (
 _CLEARLY = 0.05  # a larger share of known genes than this outweighs the index
 _LOOKED_AT = 2000
 _ROWS_LOOKED_AT = 64
-_BLOCK = 256
 _VALUE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Matrix:
-    """One matrix of the file: its place, its shape, its `var`, and how its rows are read."""
+    """One matrix of the file, read by rows from where it lies; holds the file open."""
 
     place: str
+    source: str
     shape: tuple[int, int]
     var: Any
-    rows: Callable[[int, int], npt.NDArray[np.float32]]
+    fetch: Callable[[int, int], FloatArray]
+
+    def rows(self, start: int, stop: int) -> FloatArray:
+        """Samples `start` to `stop`: (stop - start, G) float32."""
+        with _readable(self.source):
+            return self.fetch(start, stop)
 
 
 def read(path: Path, *, limits: Limits) -> RawMatrix:
@@ -75,14 +80,19 @@ def read(path: Path, *, limits: Limits) -> RawMatrix:
     InputFileError
         If the file is another kind of HDF5, damaged, too large, or reaches outside itself.
     """
+    with _readable(path.name):
+        contents = Contents(h5py.File(path, "r"), path.name, limits)
+        contents.refuse_others()
+        return _Reader(contents).read()
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
     try:
-        with h5py.File(path, "r") as file:
-            contents = Contents(file, path.name, limits)
-            contents.refuse_others()
-            return _Reader(contents).read()
+        yield
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
         raise InputFileError(
-            f"{path.name!r} is HDF5 and cannot be read as .h5ad ({str(error)[:200]}).", DAMAGED
+            f"{source!r} is HDF5 and cannot be read as .h5ad ({str(error)[:200]}).", DAMAGED
         ) from None
 
 
@@ -112,18 +122,14 @@ class _Reader:
                 f"{len(genes):,} genes.",
                 DAMAGED,
             )
-        values = np.empty(matrix.shape, np.float32)
-        for start in range(0, len(samples), _BLOCK):
-            stop = min(start + _BLOCK, len(samples))
-            values[start:stop] = matrix.rows(start, stop)
         return assemble(
             genes,
             samples,
-            values,
+            matrix,
             source=self._source,
             limits=self._limits,
             file_format="h5ad",
-            notes=notes + more + cell_notes(values),
+            notes=notes + more + cell_notes(matrix, len(samples)),
         )
 
     def _choose(self) -> tuple[_Matrix, tuple[str, ...]]:
@@ -185,11 +191,11 @@ class _Reader:
             )
         var = self._frame("raw/var" if place.startswith("raw/") else "var")
         rows = self._sparse(node, size, place) if is_group else _dense(node)
-        return _Matrix(place, size, var, rows)
+        return _Matrix(place, self._source, size, var, rows)
 
     def _sparse(
         self, node: Any, shape: tuple[int, int], place: str
-    ) -> Callable[[int, int], npt.NDArray[np.float32]]:
+    ) -> Callable[[int, int], FloatArray]:
         """Rows of a sparse matrix; one in compressed columns is turned around in memory."""
         kind = node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", ""))
         by_column = str(kind).startswith("csc")
@@ -247,15 +253,15 @@ class _Reader:
         return best, (f"Genes are named by the column {chosen!r} of var, not by its index.",)
 
 
-def _dense(node: Any) -> Callable[[int, int], npt.NDArray[np.float32]]:
-    def rows(start: int, stop: int) -> npt.NDArray[np.float32]:
+def _dense(node: Any) -> Callable[[int, int], FloatArray]:
+    def rows(start: int, stop: int) -> FloatArray:
         with np.errstate(over="ignore"):  # an infinite value is named later
             return np.asarray(node[start:stop]).astype(np.float32)
 
     return rows
 
 
-def _objection(rows: npt.NDArray[np.float32]) -> str | None:
+def _objection(rows: FloatArray) -> str | None:
     """Why the values cannot be ordered; None if they can. Empty samples are no objection."""
     known = rows[(~np.isnan(rows)).any(axis=1)]
     known = known[np.nanmax(known, axis=1) > np.nanmin(known, axis=1)] if len(known) else known

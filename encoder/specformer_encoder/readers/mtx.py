@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
-from specformer_encoder.raw import RawMatrix
+from specformer_encoder.raw import Cells, RawMatrix, SomeGenes
 from specformer_encoder.readers.layout_names import gene_share
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.opening import InflatedStream, Limits, check_file, read_head
-from specformer_encoder.readers.single import refuse_negative
 from specformer_encoder.readers.sparse import SparseRows, cell_notes, compress
 
 _MAGIC = b"%%MatrixMarket"
@@ -123,28 +122,19 @@ def read(path: Path, *, limits: Limits) -> RawMatrix:
                 f"{path.name!r} has {number:,} {what}; the limit is {most:,}.",
                 "Sum the cells of a sample, split the matrix, or raise the limit.",
             )
-    if head.rows * head.columns * _VALUE_BYTES > limits.max_inflated_bytes:
-        raise InputFileError(
-            f"{path.name!r} holds {head.rows:,} × {head.columns:,} values, more than "
-            f"{limits.max_inflated_bytes:,} bytes in memory, which is the limit.",
-            "Sum the cells of a sample, split the matrix, or raise the limit.",
-        )
-    matrix = _entries(path, head, by_row=by_row, limits=limits)
-    values = matrix.rows(0, len(samples))
+    cells: Cells = _entries(path, head, by_row=by_row, limits=limits)
     names, notes = _gene_names(genes)
     kept, type_notes = _expression(genes)
     if type_notes:
-        values, names = values[:, kept], [names[i] for i in np.flatnonzero(kept)]
-    barcode_names = [row[0] for row in samples]
-    refuse_negative(values, names, barcode_names, path.name, "value")
+        cells, names = SomeGenes(cells, kept), [names[i] for i in kept]
     return assemble(
         names,
-        barcode_names,
-        values,
+        [row[0] for row in samples],
+        cells,
         source=path.name,
         limits=limits,
         file_format="mtx",
-        notes=notes + type_notes + cell_notes(values),
+        notes=notes + type_notes + cell_notes(cells, len(samples)),
     )
 
 
@@ -287,14 +277,14 @@ def _reader(stream: InflatedStream, head: _Head) -> pc.CSVStreamingReader:
 def _check_block(block: tuple[npt.NDArray[Any], ...], head: _Head, found: int, source: str) -> None:
     rows, columns, data = block
     outside = (rows < 1) | (rows > head.rows) | (columns < 1) | (columns > head.columns)
-    bad = np.flatnonzero(outside | ~np.isfinite(data))
+    bad = np.flatnonzero(outside | ~np.isfinite(data) | (data < 0))
     if len(bad):
         line = head.lines + found - len(rows) + int(bad[0]) + 1
         entry = f"{rows[bad[0]]} {columns[bad[0]]} {data[bad[0]]:g}"
         kind = InputFileError if outside.any() else ExpressionValueError
         raise kind(
             f"{source!r} has the entry {entry!r} in line {line}; places up to {head.rows:,} × "
-            f"{head.columns:,} and finite values were expected.",
+            f"{head.columns:,} and finite values from zero up were expected.",
             _AGAIN,
         )
     if found > head.entries:
@@ -328,11 +318,12 @@ def _gene_names(features: list[list[str]]) -> tuple[list[str], tuple[str, ...]]:
     return symbols, ("Genes are named by their symbols; the ids are no names of human genes.",)
 
 
-def _expression(features: list[list[str]]) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
-    """Which features are genes, where the third column says that others are not."""
+def _expression(features: list[list[str]]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Positions of the features that are genes, where the third column says that others are not."""
     kinds = np.array([row[2] if len(row) > 2 else "" for row in features])
-    kept = kinds == _EXPRESSION
-    if not kept.any() or kept.all():
-        return np.ones(len(features), bool), ()
-    others = ", ".join(sorted(set(kinds[~kept]))[:3])
-    return kept, (f"{int((~kept).sum()):,} features that are not genes were left out: {others}.",)
+    genes = kinds == _EXPRESSION
+    if not genes.any() or genes.all():
+        return np.arange(len(features)), ()
+    others = ", ".join(sorted(set(kinds[~genes]))[:3])
+    note = f"{int((~genes).sum()):,} features that are not genes were left out: {others}."
+    return np.flatnonzero(genes), (note,)

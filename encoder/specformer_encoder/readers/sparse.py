@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import InputFileError
+from specformer_encoder.raw import Cells
 
 #: Fewer detected genes than this in the middle sample, of many measured ones: cells, not tissue.
 #: Bulk libraries detect 12,000 to 18,000 protein-coding genes, droplets 500 to 5,000.
@@ -98,16 +99,18 @@ def compress(
     return SparseRows(starts, columns[order], data[order], shape[1], source)
 
 
-def cell_notes(values: npt.NDArray[np.float32]) -> tuple[str, ...]:
+def cell_notes(cells: Cells, samples: int) -> tuple[str, ...]:
     """Say so when samples look like single cells.
 
     Parameters
     ----------
-    values
-        (S, G), NaN where there is no value.
+    cells
+        Samples × genes.
+    samples
+        How many there are; the first few hundred are looked at.
     """
-    step = max(1, len(values) // _SAMPLES_LOOKED_AT)
-    detected = float(np.median((values[::step] > 0).sum(axis=1))) if len(values) else 0.0
+    values = cells.rows(0, min(samples, _SAMPLES_LOOKED_AT))
+    detected = float(np.median((values > 0).sum(axis=1))) if len(values) else 0.0
     if values.shape[1] < _MANY_GENES or detected >= _CELL_GENES:
         return ()
     return (
