@@ -2,7 +2,7 @@
 
 `read` looks at the content, not at the file name's ending. First bytes tell Parquet, Feather, HDF5
 and Matrix Market; the first lines tell GCT, a GEO series matrix, and the tables of STAR, the GDC,
-HTSeq, featureCounts and RSEM; everything else that is text is a delimited matrix. Text may be
+HTSeq, featureCounts, RSEM, Salmon and kallisto; everything else that is text is a delimited matrix. Text may be
 compressed with gzip, bzip2, Zstandard or zip. What is no expression table is refused by name.
 """
 
@@ -20,10 +20,13 @@ from specformer_encoder.readers import (
     gdc_star,
     h5ad,
     htseq,
+    kallisto,
     matrix,
     mtx,
     parquet,
     rsem,
+    rsem_isoforms,
+    salmon,
     series_matrix,
     star,
 )
@@ -35,7 +38,17 @@ __all__ = ["Limits", "read"]
 _MAGIC_BYTES = 4096
 _DEFAULT_LIMITS = Limits()
 #: Text formats that their first lines tell apart from a matrix.
-_BY_HEADER: tuple[Any, ...] = (gct, gdc_star, star, featurecounts, rsem, htseq)
+_BY_HEADER: tuple[Any, ...] = (
+    gct,
+    gdc_star,
+    star,
+    featurecounts,
+    salmon,
+    kallisto,
+    rsem_isoforms,  # has all columns of rsem
+    rsem,
+    htseq,
+)
 
 
 def read(path: Path, *, limits: Limits = _DEFAULT_LIMITS) -> RawMatrix:
@@ -65,6 +78,7 @@ def read(path: Path, *, limits: Limits = _DEFAULT_LIMITS) -> RawMatrix:
         path = mtx.find_matrix(path)
     check_file(path, limits)
     head, _ = read_head(path, limits, _MAGIC_BYTES)
+    kallisto.refuse_h5(path, head, limits=limits)
     if feather.matches(head):
         return feather.read(path, head, limits=limits)
     if h5ad.matches(head):

@@ -14,8 +14,9 @@ from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head, parse
 from specformer_encoder.readers.matrix import assemble
+from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
-from specformer_encoder.readers.single import column_names, refuse_negative, sample_name
+from specformer_encoder.readers.single import column_names, refuse_negative
 from specformer_encoder.readers.star import strand_notes
 
 _STRANDS = ["unstranded", "stranded_first", "stranded_second"]
@@ -60,7 +61,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     refuse_negative(columns, gene_ids, strands, path.name)
     return assemble(
         gene_ids,
-        [sample_name(path, *_ENDINGS)],
+        [sample_name(path, generic=_ENDINGS)],
         columns[:1],
         source=path.name,
         file_format="gdc_star",

@@ -26,11 +26,6 @@ _OTHERS: tuple[tuple[frozenset[str], str, str], ...] = (
         "scanpy.read_10x_h5(file).write_h5ad('table.h5ad').",
     ),
     (
-        frozenset({"aux/ids", "est_counts"}),
-        "kallisto's abundance.h5",
-        "Give the abundance.tsv that kallisto wrote beside it.",
-    ),
-    (
         frozenset({"matrix", "row_attrs", "col_attrs"}),
         "a loom file",
         "In Python: anndata.io.read_loom(file).write_h5ad('table.h5ad').",

@@ -16,12 +16,14 @@ from specformer_encoder.readers.delimited import Head, parse
 from specformer_encoder.readers.layout import lacks_header
 from specformer_encoder.readers.layout_names import to_number
 from specformer_encoder.readers.matrix import assemble
+from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
-from specformer_encoder.readers.single import refuse_negative, sample_name
+from specformer_encoder.readers.single import refuse_negative
 
 _TOTAL = re.compile(r"__(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique)")
 #: The GDC's file names → unit.
 _UNITS = {".htseq.counts": "counts", ".fpkm-uq": "fpkm_uq", ".fpkm": "fpkm"}
+_ENDINGS = (*_UNITS, ".htseq", ".counts")
 
 
 def matches(head: Head) -> bool:
@@ -65,7 +67,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     counted = any(_TOTAL.fullmatch(gene) for gene in gene_ids[-10:] + gene_ids[:10])
     if declared is None and counted:
         declared = "counts"
-    sample = sample_name(path, *_UNITS, ".htseq", ".counts")
+    sample = sample_name(path, generic=_ENDINGS)
     if declared is not None:
         what = "count" if declared == "counts" else "value"
         refuse_negative(values, gene_ids, [sample], path.name, what)

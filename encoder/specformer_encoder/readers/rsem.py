@@ -17,8 +17,9 @@ from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head, parse
 from specformer_encoder.readers.matrix import assemble
+from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
-from specformer_encoder.readers.single import column_names, refuse_negative, sample_name
+from specformer_encoder.readers.single import column_names, refuse_negative
 
 _MILLION = np.float32(1e6)
 #: Columns that make a header RSEM's → (value column, unit, note).
@@ -42,7 +43,6 @@ _KINDS: tuple[tuple[frozenset[str], str, str, str], ...] = (
         "The normalized counts have an upper quartile of 1,000.",
     ),
 )
-_ISOFORMS = {"transcript_id", "effective_length", "expected_count", "IsoPct"}
 _ENDINGS = (
     ".rsem.genes.normalized_results",
     ".rsem.genes.results",
@@ -56,7 +56,7 @@ _ENDINGS = (
 def matches(head: Head) -> bool:
     """Whether the header is one of RSEM's gene results."""
     columns = set(head.rows[0])
-    return columns >= _ISOFORMS or any(columns >= kind for kind, *_ in _KINDS)
+    return any(columns >= kind for kind, *_ in _KINDS)
 
 
 def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
@@ -77,14 +77,9 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     Raises
     ------
     InputFileError
-        If the rows are isoforms, or there are none.
+        If there are no rows.
     """
     names = head.rows[0]
-    if set(names) >= _ISOFORMS:
-        raise InputFileError(
-            f"{path.name!r} has RSEM's isoforms; genes were expected.",
-            "Give the .genes.results file that RSEM wrote beside it.",
-        )
     column_names(names, path.name)
     if len(head.rows) == 1:
         raise InputFileError(
@@ -102,7 +97,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     )
     if column == "scaled_estimate":
         values = values * _MILLION
-    sample = sample_name(path, *_ENDINGS)
+    sample = sample_name(path, generic=_ENDINGS)
     refuse_negative(values, gene_ids, [sample], path.name, "value")
     return assemble(
         gene_ids,

@@ -1,44 +1,17 @@
 """What the readers of counting and quantifying programs share.
 
-Such a program writes one file a sample, one row a gene, and the sample's name stands in the file
-name only. Totals of unassigned reads may stand among the genes. Its numbers are read counts or
-shares of reads, so a negative one means that the file was changed after it was written.
+Its numbers are read counts or shares of reads, so a negative one means that the file was changed
+after it was written, and so does a column that is there twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
-from specformer_encoder.readers.opening import stem
-
-
-def sample_name(path: Path, *endings: str) -> str:
-    """Sample name from a program's file name.
-
-    Parameters
-    ----------
-    path
-        The file.
-    endings
-        What the program adds to the name; the first that fits is cut off, whatever its case.
-
-    Returns
-    -------
-    str
-        The rest of the name; the name of the folder where nothing is left, because a program that
-        always writes the same name is run in a folder a sample.
-    """
-    name = stem(path)
-    for ending in endings:
-        if name.lower().endswith(ending.lower()):
-            name = name[: len(name) - len(ending)].rstrip("._-")
-            return name or path.resolve().parent.name
-    return name
 
 
 def refuse_negative(

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head, parse
 from specformer_encoder.readers.matrix import assemble
+from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
-from specformer_encoder.readers.single import refuse_negative, sample_name
+from specformer_encoder.readers.single import refuse_negative
 
 #: Rows that are totals of reads, not genes.
 TOTALS = ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
@@ -61,7 +62,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
         value_columns=[1, 2, 3],
         limits=limits,
     )
-    sample = sample_name(path, *_ENDINGS)
+    sample = sample_name(path, generic=_ENDINGS)
     refuse_negative(columns, gene_ids, _COLUMNS[1:], path.name)
     return assemble(
         gene_ids,
