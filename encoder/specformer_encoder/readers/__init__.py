@@ -2,8 +2,9 @@
 
 `read` looks at the content, not at the file name's ending. First bytes tell Parquet, Feather, HDF5
 and Matrix Market; the first lines tell GCT, a GEO series matrix, and the tables of STAR, the GDC,
-HTSeq, featureCounts, RSEM, Salmon and kallisto; everything else that is text is a delimited matrix. Text may be
-compressed with gzip, bzip2, Zstandard or zip. What is no expression table is refused by name.
+HTSeq, featureCounts, RSEM, Salmon and kallisto; everything else that is text is a delimited matrix.
+Text may be compressed with gzip, bzip2, Zstandard or zip. What is no expression table is refused by
+name.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Any
 
 import h5py  # type: ignore[import-untyped]
 import numpy as np
-from anndata.io import read_elem  # type: ignore[import-untyped]
+from anndata.io import read_elem
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.raw import FloatArray, RawMatrix

@@ -25,7 +25,7 @@ def read(path: Path, *, limits: Limits) -> RawMatrix:
         If anndata is not installed.
     """
     try:
-        import anndata  # type: ignore[import-untyped]  # noqa: F401
+        import anndata  # noqa: F401
     except ImportError:
         raise InputFileError(
             f"{path.name!r} is HDF5 (.h5ad), and anndata, which reads it, is not installed.",

@@ -38,7 +38,15 @@ from specformer_encoder.readers.layout_names import (
     to_number,
 )
 
-__all__ = ["MISSING", "VALUE_NAMES", "Layout", "arrange", "find_layout", "is_text", "lacks_header"]
+__all__ = [
+    "MISSING",
+    "VALUE_NAMES",
+    "Layout",
+    "arrange",
+    "find_layout",
+    "lacks_header",
+    "to_number",
+]
 
 _HALF = 0.5
 #: Header rows at most: samples, one or two rows about them, the name of the index.

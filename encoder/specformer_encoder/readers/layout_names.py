@@ -50,11 +50,12 @@ SAMPLE_NAMES = {
 CLINICAL = {
     "age", "sex", "gender", "race", "ethnicity", "stage", "grade", "t", "n", "m", "os", "pfs",
     "dfs", "dss", "pfi", "dfi", "rfs", "efs", "os_time", "pfs_time", "dfs_time", "dss_time",
-    "pfi_time", "dfi_time", "os_event", "os_status", "os_days", "os_months", "time", "event", "status",
-    "vital", "vital_status", "days_to_death", "days_to_last_follow_up", "futime", "fustat", "label",
-    "labels", "class", "target", "type", "subtype", "cluster", "batch", "group", "condition",
-    "treatment", "tissue", "site", "cancer_type", "disease", "cohort", "project", "study", "purity", "bmi",
-    "height", "weight", "rin", "unnamed:_0", "index", "year", "days", "response", "censor", "y",
+    "pfi_time", "dfi_time", "os_event", "os_status", "os_days", "os_months", "time", "event",
+    "status", "vital", "vital_status", "days_to_death", "days_to_last_follow_up", "futime",
+    "fustat", "label", "labels", "class", "target", "type", "subtype", "cluster", "batch", "group",
+    "condition", "treatment", "tissue", "site", "cancer_type", "disease", "cohort", "project",
+    "study", "purity", "bmi", "height", "weight", "rin", "unnamed:_0", "index", "year", "days",
+    "response", "censor", "y",
 }  # fmt: skip
 #: Names of a value column that say what the value is, not whose it is.
 VALUE_NAMES = {
