@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "evaluate a release on a labelled corpus",
     "release": "make or inspect a model release",
     "index": "build or inspect a reference index",
-    "data": "pack a labelled corpus for training",
+    "data": "fetch public data sets, pack a labelled corpus for training",
 }
 
 

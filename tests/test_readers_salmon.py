@@ -14,7 +14,7 @@ import pytest
 
 from specformer_encoder.errors import ExpressionValueError, GeneIdentifierError, InputFileError
 from specformer_encoder.genes import DATA, vocabulary
-from specformer_encoder.profiles import load_profiles
+from specformer_encoder.profiles import load_profiles, resolve
 from specformer_encoder.readers import read
 from specformer_encoder.readers.naming import sample_name
 
@@ -104,7 +104,8 @@ def test_rsem_without_a_gene_map_is_summed_with_the_bundled_table(tmp_path, tumo
 
 
 def test_rsem_isoforms_are_summed_by_the_gene_that_the_file_gives(tmp_path):
-    written = table(RSEM, ["T1", "T2", "T3"], [1e5, 2e5, 7e5], ["TP53", "EGFR", "TP53"])
+    names = ["NM_000546.6", "NM_005228.5", "NM_001126112.3"]
+    written = table(RSEM, names, [1e5, 2e5, 7e5], ["TP53", "EGFR", "TP53"])
     raw = read(write(tmp_path / "S17.isoforms.results", written))
     assert dict(zip(raw.gene_ids, raw.values[0].tolist(), strict=True)) == {
         "TP53": 8e5,
@@ -283,17 +284,26 @@ def test_nf_core_gene_matrix_reads_as_a_matrix(tmp_path):
     assert (raw.gene_ids, raw.samples) == (genes, ["S1", "S2"])
 
 
-@pytest.mark.parametrize("columns", [["tx", "gene_id"], ["target_id"], ["tx"]])
-def test_a_transcript_matrix_keeps_its_transcripts_for_the_resolver(tmp_path, tumour, columns):
-    frame, _ = tumour
-    part = frame.head(3000)
-    content = {"tx": part["name"], "target_id": part["name"]}
-    content["gene_id"] = part["gene"].map("ENSG{:011d}.1".format)
+@pytest.mark.parametrize(
+    "columns",
+    [["tx", "gene_id"], ["transcript_id", "gene_id"], ["target_id"], ["tx"]],
+    ids=["nf-core Salmon", "nf-core RSEM and GTEx", "kallisto", "tximport"],
+)
+def test_a_transcript_matrix_is_read_by_transcript_and_can_be_summed(tmp_path, tumour, columns):
+    frame, expected = tumour
+    content = dict.fromkeys(("tx", "transcript_id", "target_id"), frame["name"])
+    content["gene_id"] = frame["gene"].map("ENSG{:011d}.1".format)
     matrix = pd.DataFrame({column: content[column] for column in columns})
-    matrix["S1"], matrix["S2"] = part["tpm"], 2 * part["tpm"]
+    matrix["S1"], matrix["S2"] = frame["tpm"], frame["tpm"] / 2
     raw = read(write(tmp_path / "salmon.merged.transcript_tpm.tsv", matrix))
     assert raw.samples == ["S1", "S2"]
-    assert raw.gene_ids == part["name"].tolist()
+    assert raw.gene_ids == frame["name"].tolist()
+
+    profiles = resolve(raw)
+    for row in profiles.values:
+        np.testing.assert_allclose(row, expected, rtol=1e-4)
+    genes = frame["gene"].nunique()
+    assert profiles.notes == (f"{len(frame):,} transcripts were summed to {genes:,} genes.",)
 
 
 def test_a_whole_transcriptome_is_read_within_a_second(tmp_path):

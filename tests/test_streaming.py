@@ -164,3 +164,15 @@ except InputFileError as error:
     )
     assert "temporary folder cannot take its values" in done.stdout
     assert "TMPDIR" in done.stdout
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_lines_of_more_than_a_hundred_kilobytes(tmp_path, delimiter):
+    genes = vocabulary().ensembl_ids[:12_000]
+    values = np.random.default_rng(4).integers(0, 9_000, (3, len(genes)))
+    path = tmp_path / "wide.csv"
+    pd.DataFrame(values, SAMPLES[:3], genes).to_csv(path, sep=delimiter)
+    assert len(path.read_text().splitlines()[0]) > 131_072
+    raw = read(path)
+    assert raw.gene_ids == genes
+    np.testing.assert_array_equal(raw.values, values)

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from specformer_encoder.errors import GeneIdentifierError
-from specformer_encoder.genes import DATA, vocabulary
+from specformer_encoder.genes import DATA, map_genes, vocabulary
 from specformer_encoder.transcripts import (
+    MOST_UNKNOWN,
     are_transcripts,
     gene_numbers,
     group_transcripts,
     refuse_foreign,
-    to_genes,
 )
 
 #: Main transcripts of well-known genes, of today (MANE Select) and of older releases.
@@ -25,6 +25,12 @@ KNOWN = {
     "ENST00000646664": "ENSG00000075624",  # ACTB, first in Ensembl 95
     "ENST00000331789": "ENSG00000075624",  # ACTB, in Ensembl 75
 }
+
+
+def to_genes(names, values, *, samples, source, unit="expression"):
+    groups = group_transcripts(names, source)
+    notes = groups.account(values, samples, unit=unit)
+    return groups.gene_ids, groups.sum(values), notes
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +50,7 @@ def test_the_table_is_sorted_unique_and_small(table):
 
 def test_nearly_every_vocabulary_gene_has_a_transcript(table):
     genes = {int(gene[4:]) for gene in vocabulary().ensembl_ids}
-    assert len(genes & set(table["gene"])) >= 19_180
+    assert len(genes & set(table["gene"])) >= 19_194
 
 
 @pytest.mark.parametrize("ending", ["", ".1", ".27"])
@@ -113,6 +119,17 @@ def test_too_much_expression_on_unknown_transcripts_is_refused():
     values = np.array([[890, 60, 50]], np.float32)
     with pytest.raises(GeneIdentifierError, match=r"ENST00000999999\.1.*11\.00%.*quant\.genes\.sf"):
         to_genes(names, values, samples=["S1"], source="quant.sf")
+
+
+def test_the_threshold_lies_above_all_expression_outside_the_vocabulary(shared_corpus):
+    matrix = pq.read_table(
+        shared_corpus / "expression" / "toil_sarc.log2p1_tpm.parquet"
+    ).to_pandas()
+    outside = map_genes(matrix.iloc[:, 0].tolist()).index < 0
+    tpm = np.exp2(matrix.iloc[:, 1:].to_numpy(float)) - 1
+    shares = tpm[outside].sum(axis=0) / tpm.sum(axis=0)
+    assert len(shares) == 10
+    assert 0.055 < shares.min() < shares.max() < 0.085 < MOST_UNKNOWN
 
 
 def test_only_unknown_transcripts_are_refused():

@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 from specformer_encoder.errors import GeneIdentifierError
 from specformer_encoder.genes import DATA
 
-#: More of a sample's expression than this on transcripts that no table knows is refused. What the
-#: table lacks are transcripts described since Ensembl 100, mostly of non-coding genes, which a
-#: profile leaves out anyway; and non-coding genes all together hold 9 to 11 % of a poly(A) library
-#: (ten sarcomas of the Toil recompute). A larger share therefore comes out of coding genes, whose
-#: sums would be too small without anything in the profile showing it.
+#: More of a sample's expression than this on transcripts that no table knows is refused. Were they
+#: all of genes outside the vocabulary, as most transcripts described since Ensembl 100 are, nothing
+#: would be lost; but those genes together hold only 6 to 8 % of the TPM (ten sarcomas of the Toil
+#: recompute). A larger share is missing from coding genes, whose sums would be too small without
+#: anything in the profile showing it.
 MOST_UNKNOWN = 0.10
 
 #: ENST00000269305, with version, with PAR_Y's two spellings, alone or in a GENCODE FASTA header.
@@ -264,42 +264,6 @@ def group_by_gene(names: Sequence[str], genes: Sequence[str], source: str) -> Tr
     encoded = pa.array(genes, pa.string()).dictionary_encode()
     group = encoded.indices.to_numpy().astype(np.int64)
     return TranscriptGroups(encoded.dictionary.to_pylist(), group, (), source)
-
-
-def to_genes(
-    names: Sequence[str],
-    values: npt.NDArray[np.float32],
-    *,
-    samples: Sequence[str],
-    source: str,
-    unit: str = "expression",
-) -> tuple[list[str], npt.NDArray[np.float32], tuple[str, ...]]:
-    """Sum the transcripts of a matrix to genes: `group_transcripts`, account and sum in one.
-
-    Parameters
-    ----------
-    names, source
-        As in `group_transcripts`.
-    values, samples, unit
-        As in `TranscriptGroups.account`.
-
-    Returns
-    -------
-    gene_ids
-        G Ensembl gene ids.
-    sums
-        (S, G) float32.
-    notes
-        What was summed and what was left out.
-
-    Raises
-    ------
-    GeneIdentifierError
-        As `group_transcripts` and `TranscriptGroups.account`.
-    """
-    groups = group_transcripts(names, source)
-    notes = groups.account(values, samples, unit=unit)
-    return groups.gene_ids, groups.sum(values), notes
 
 
 def refuse_repeats(names: Sequence[str], source: str) -> None:

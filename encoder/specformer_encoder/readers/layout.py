@@ -24,6 +24,7 @@ from specformer_encoder.readers.layout_names import (
     SAMPLE_NAMES,
     STATISTICS,
     SYMBOL_NAMES,
+    TRANSCRIPT_LISTS,
     VALUE_NAMES,
     WEAK_STATISTICS,
     entrez_share,
@@ -368,7 +369,7 @@ def _gene_columns(
         j for j in range(len(names)) if annotation[j] and (text[j] or simple[j] in GENE_NAMES)
     ]
     for j in candidates:
-        if id_share(columns[j]) >= _HALF and "transcript" not in simple[j]:
+        if id_share(columns[j]) >= _HALF and simple[j] not in TRANSCRIPT_LISTS:
             return (j,)
     symbols = [j for j in candidates if text[j] and simple[j] in SYMBOL_NAMES]
     entrez = [j for j in candidates if simple[j] in ENTREZ_NAMES]

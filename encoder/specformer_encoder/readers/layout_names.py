@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from specformer_encoder.genes import is_current
+from specformer_encoder.gene_table import HOW, lookup
+from specformer_encoder.identifier_kinds import fold
 
 #: Cells that mean "no value".
 MISSING = ("", "NA", "N/A", "na", "n/a", "#N/A", "null", "NULL", "None", "<NA>")
@@ -31,6 +32,8 @@ ANNOTATION = GENE_NAMES | {
     "probe_id", "id_ref", "gc", "gc_content", "percentage_gene_gc_content", "accession", "source",
     "uniprot", "hgnc_id", "refseq", "bp_length", "__index_level_0__",
 }  # fmt: skip
+#: Columns that list the transcripts of a gene (RSEM).
+TRANSCRIPT_LISTS = {"transcript_id(s)", "transcript_ids"}
 #: Columns of a differential expression test, and those that are one only beside them.
 STATISTICS = {
     "basemean", "log2foldchange", "lfcse", "pvalue", "p_value", "padj", "adj_p_val", "logfc",
@@ -65,7 +68,9 @@ VALUE_NAMES = {
 }  # fmt: skip
 
 #: Identifiers that no sample has: Ensembl, RefSeq, SYMBOL|ENTREZ, and DepMap's SYMBOL (ENTREZ).
-GENE_ID = re.compile(r"ENS[A-Z]{0,4}[GT]\d{11}.*|[NX][MR]_\d+.*|[^|\s]+\|\d+|\S+ \(\d+\)")
+GENE_ID = re.compile(
+    r"(\S+[_|])?ENS[A-Z]{0,4}[GT]R?\d{10,11}.*|[NX][MR]_\d+.*|[^|\s]+\|\d+|\S+ \(\d+\)"
+)
 SAMPLE_ID = re.compile(
     r"(TCGA|GTEX|TARGET|SRR|ERR|DRR|GSM|CPTAC|HCM|C3[LN]|ACH|SAMN|SAMEA)[-._]?\w+.*", re.I
 )
@@ -108,10 +113,17 @@ def has_thousands(column: Iterable[str]) -> str | None:
 
 
 def gene_like(name: str) -> bool:
-    """Whether a name is a gene's; numbers alone say nothing, and capitals are not asked for."""
+    """Whether a name is a gene's; a number alone says nothing, and capitals are not asked for.
+
+    Aliases do not count: short ones (``S1``, ``OS``) are the names of samples and columns as well.
+    """
     if not name or name.isdigit():
         return False
-    return GENE_ID.fullmatch(name) is not None or is_current(name) or is_current(name.upper())
+    if GENE_ID.fullmatch(name):
+        return True
+    symbols = lookup("symbol")
+    found = (symbols.one(name), symbols.one(fold(name)))
+    return any(one.known and HOW[one.how] != "alias" for one in found)
 
 
 def id_share(cells: Sequence[str], pattern: re.Pattern[str] = GENE_ID) -> float:
@@ -128,7 +140,8 @@ def entrez_share(cells: Sequence[str]) -> float:
     """Share of the cells that are Entrez ids of human genes; 0 for row numbers."""
     if is_sequence(cells) or len(set(cells)) < len(cells):
         return 0.0
-    return sum(c.isdigit() and is_current(c) for c in cells) / max(len(cells), 1)
+    known = lookup("entrez").row
+    return sum(c in known for c in cells) / max(len(cells), 1)
 
 
 def shown(cells: Sequence[str]) -> str:

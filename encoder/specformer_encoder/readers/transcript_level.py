@@ -100,12 +100,7 @@ def read_quantification(
         ) from None
     names = texts[0]
     _check_values(values[0], names, path.name, program, tpm_column, head.skipped + 2)
-    transcripts.refuse_foreign(names, path.name)
-    groups = None  # the names are genes already
-    if gene_column and texts[1] != names:
-        groups = transcripts.group_by_gene(names, texts[1], path.name)
-    elif transcripts.are_transcripts(names):
-        groups = transcripts.group_transcripts(names, path.name)
+    groups = _groups(names, texts[1] if gene_column else names, path.name)
     sample = sample_name(path, generic=generic)
     notes = _completeness(values[0], program)
     if groups:
@@ -121,6 +116,18 @@ def read_quantification(
         declared_unit="tpm",
         notes=notes,
     )
+
+
+def _groups(
+    names: Sequence[str], genes: Sequence[str], source: str
+) -> transcripts.TranscriptGroups | None:
+    """Group the rows by gene: as the file says, else by the table; None if they are genes."""
+    if genes != names:
+        return transcripts.group_by_gene(names, genes, source)
+    transcripts.refuse_foreign(names, source)
+    if transcripts.are_transcripts(names):
+        return transcripts.group_transcripts(names, source)
+    return None
 
 
 def _check_values(
