@@ -1,9 +1,9 @@
-"""Does one profile embed to the same vector in whatever format, compression and identifiers it comes?
+"""Does one profile embed to the same vector in every format and with every kind of identifier?
 
 A real lung tumour (examples/) is written in every format that is read, in every compression, and
 with every kind of gene identifier, read back and embedded. The cosine with the embedding of the
-values that were written should be 1: nothing is lost but what the last row says. Whole-number
-formats get the rounded counts, the others linear TPM.
+values that were written should be 1, since nothing is lost. Formats of counts get whole numbers,
+those that declare a unit values in that unit, the others linear TPM.
 
     python benchmarks/round_trip.py
 """
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specformer_encoder.embedder import Embedder
-from specformer_encoder.genes import DATA, vocabulary
+from specformer_encoder.gene_table import DATA, vocabulary
 from specformer_encoder.profiles import load_profiles, resolve
 from specformer_encoder.raw import InMemory, RawMatrix
 
@@ -129,7 +129,9 @@ def main() -> int:
             if cosine < GOAL:
                 failed += 1
                 print(f"{name:45s} cosine {cosine:.6f}; read as {found.unit.unit}")
-    print(f"{tried} trials, {failed} below {GOAL}; the lowest cosine is {lowest[0]:.6f}, {lowest[1]}")
+    print(
+        f"{tried} trials, {failed} below {GOAL}; the lowest cosine is {lowest[0]:.6f}, {lowest[1]}"
+    )
     return 1 if failed else 0
 
 

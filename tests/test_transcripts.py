@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from specformer_encoder.errors import GeneIdentifierError
-from specformer_encoder.genes import DATA, map_genes, vocabulary
+from specformer_encoder.gene_table import DATA
+from specformer_encoder.genes import map_genes, vocabulary
 from specformer_encoder.transcripts import (
     MOST_UNKNOWN,
     are_transcripts,
