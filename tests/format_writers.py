@@ -108,8 +108,8 @@ def arrow_stream(folder, genes, samples, values):
     path = folder / "matrix.arrows"
     table = pa.Table.from_pandas(frame(genes, samples, values).reset_index(), preserve_index=False)
     options = ipc.IpcWriteOptions(compression="lz4")
-    with pa.OSFile(str(path), "wb") as out, ipc.new_stream(out, table.schema, options=options) as to:
-        to.write_table(table, max_chunksize=1000)
+    with ipc.new_stream(str(path), table.schema, options=options) as stream:
+        stream.write_table(table, max_chunksize=1000)
     return path
 
 
