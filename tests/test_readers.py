@@ -413,7 +413,7 @@ def test_a_unit_that_the_format_states_is_no_override(tmp_path):
     rows.append("\t".join(names))
     rows += [f"N_{what}\t\t\t{9}\t9\t9\t\t\t" for what in ("unmapped", "noFeature")]
     for place, (gene, symbol) in enumerate(zip(genes.ensembl_ids, genes.symbols, strict=True)):
-        count = (place * 7919) % 4001 if place % 3 else 0
+        count = round(10 ** ((place * 7919) % 4001 / 1000)) if place % 3 else 0
         rows.append(f"{gene}.5\t{symbol}\tprotein_coding\t{count}\t0\t0\t0.5\t0.2\t0.3")
     path = tmp_path / "abc.rna_seq.augmented_star_gene_counts.tsv"
     path.write_text("\n".join(rows) + "\n")

@@ -280,7 +280,7 @@ def _varied(some: FloatArray, raw: RawMatrix, places: npt.NDArray[np.int64]) -> 
             f"{above[0]} genes above its lowest value; at least {MINIMUM_GENES} are needed.",
             "Check that the columns are expression profiles.",
         )
-    return some[above >= MINIMUM_GENES]
+    return np.asarray(some[above >= MINIMUM_GENES])
 
 
 def _place(sample: str, raw: RawMatrix) -> int:

@@ -97,6 +97,7 @@ def _read_batches(path: Path, schema: Any, batches: Iterator[Any], limits: Limit
             f"{path.name!r} has {'no rows' if first is None else 'one column'}.",
             "Give a table with one gene column and at least one column of expression values.",
         )
+    first.validate(full=True)  # before a cell is looked at: offsets may point anywhere
     peek = first.slice(0, max(5, min(_PEEK_ROWS, _PEEK_CELLS // len(names))))
     data = list(zip(*(_labels(peek.column(j)) for j in range(len(names))), strict=True))
     layout = arrange(names, data, header_rows=0, decimal=".", source=repr(path.name))
@@ -135,7 +136,7 @@ def _check_types(schema: Any, layout: Layout, source: str) -> None:
 def _readable(source: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException, struct.error) as error:
+    except (OSError, IndexError, OverflowError, pa.ArrowException, struct.error) as error:
         raise InputFileError(
             f"{source!r} starts like Feather or Arrow IPC and cannot be read ({error}).",
             "It is damaged or was cut off: copy or export it again.",

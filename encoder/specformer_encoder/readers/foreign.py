@@ -11,6 +11,7 @@ from pathlib import Path
 
 from specformer_encoder.errors import InputFileError
 from specformer_encoder.readers.delimited import Head
+from specformer_encoder.readers.layout_names import is_whole
 
 _COUNT = "Count its reads per gene first (STAR, featureCounts, Salmon) and give that table."
 _TABLE = "Give the expression table: TSV, CSV or Parquet, genes in rows and samples in columns."
@@ -110,7 +111,7 @@ def refuse_by_header(path: Path, head: Head) -> None:
             f"{path.name!r} is mutations (MAF); an expression table was expected.", _TABLE
         )
     first = head.rows[0]
-    if len(first) == 9 and all(cell.isdigit() for cell in first[1:]):  # STAR's SJ.out.tab
+    if len(first) == 9 and all(map(is_whole, first[1:])):  # STAR's SJ.out.tab
         raise InputFileError(
             f"{path.name!r} is a list of splice junctions; an expression table was expected.",
             "Give STAR's ReadsPerGene.out.tab.",

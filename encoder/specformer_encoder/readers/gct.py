@@ -15,7 +15,7 @@ from pathlib import Path
 from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head, parse
-from specformer_encoder.readers.layout_names import gene_share
+from specformer_encoder.readers.layout_names import gene_share, is_whole
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.opening import Limits
 
@@ -117,7 +117,7 @@ def _promise(lines: list[str], source: str, limits: Limits) -> _Promise:
     version = lines[0].lstrip("#")
     cells = lines[1].split() if len(lines) > 1 else []
     wanted = {"1.2": 2, "1.3": 4}[version]
-    if len(cells) != wanted or not all(cell.isdigit() for cell in cells):
+    if len(cells) != wanted or not all(map(is_whole, cells)):
         raise InputFileError(
             f"The second line of {source!r} is {' '.join(cells)[:60]!r}; GCT {version} has "
             f"{wanted} whole numbers there.",

@@ -34,6 +34,7 @@ from specformer_encoder.readers.layout_names import (
     id_share,
     is_sequence,
     is_text,
+    is_whole,
     plain,
     shown,
     to_number,
@@ -278,7 +279,7 @@ def _genes_in_header(
     in_header, in_rows = gene_share(rest), max(map(gene_share, worded), default=0.0)
     if in_header * len(rest) >= _FEW_GENES and in_header >= _FEW_SHARE:
         return in_header > in_rows
-    digits = [name for name in rest if name.isdigit()]
+    digits = [name for name in rest if is_whole(name)]
     if in_rows >= _FEW_SHARE or len(digits) <= _HALF * len(rest):
         return False
     if any(plain(names[j]) in ENTREZ_NAMES for j in range(len(names))):
@@ -304,8 +305,8 @@ def _by_sample(
     numeric = [j for j in range(len(names)) if j != at and not text[j] and not blank[j]]
     if id_share([names[j] for j in numeric]) >= _HALF:
         genes = [j for j in numeric if GENE_ID.fullmatch(names[j])]
-    elif sum(names[j].isdigit() for j in numeric) > _HALF * len(numeric):
-        genes = [j for j in numeric if names[j].isdigit()]
+    elif sum(is_whole(names[j]) for j in numeric) > _HALF * len(numeric):
+        genes = [j for j in numeric if is_whole(names[j])]
     else:
         genes = _symbol_columns(names, numeric)
     left = [j for j in range(len(names)) if j != at and j not in set(genes) and not blank[j]]
@@ -316,7 +317,7 @@ def _by_sample(
 def _symbol_columns(names: Sequence[str], numeric: Sequence[int]) -> list[int]:
     """Columns headed by symbols, known or not; clinical numbers around and between left out."""
     like = {j for j in numeric if gene_like(names[j]) and plain(names[j]) not in CLINICAL}
-    first, last = min(like), max(like)
+    first, last = min(like, default=0), max(like, default=0)
     # Symbols are in capitals (C1orf112 apart); an unknown name in small letters is none.
     return [
         j
@@ -383,7 +384,7 @@ def _gene_columns(
         if group:
             return (group[0],)
     first = columns[0]
-    whole = all(c.isdigit() and c != "0" for c in first)
+    whole = all(is_whole(c) and c != "0" for c in first)
     if whole and len(set(first)) == len(first) and not is_sequence(first):
         return (0,)  # Entrez ids under another name
     raise InputFileError(

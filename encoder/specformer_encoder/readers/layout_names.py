@@ -75,6 +75,7 @@ SAMPLE_ID = re.compile(
     r"(TCGA|GTEX|TARGET|SRR|ERR|DRR|GSM|CPTAC|HCM|C3[LN]|ACH|SAMN|SAMEA)[-._]?\w+.*", re.I
 )
 _THOUSANDS = re.compile(r"-?\d{1,3}([,' \u00a0\u202f]\d{3})+(\.\d+)?|-?\d{1,3}(\.\d{3}){2,}(,\d+)?")
+_WHOLE = re.compile(r"[0-9]{1,18}")
 _HALF = 0.5
 
 
@@ -91,6 +92,11 @@ def to_number(cell: str, *, decimal: str = ".") -> float | None:
         return None
 
 
+def is_whole(cell: str) -> bool:
+    """Whether a cell is a whole number in ASCII digits, and one that fits 64 bits."""
+    return _WHOLE.fullmatch(cell) is not None
+
+
 def is_text(column: Iterable[str], decimal: str) -> bool:
     """Whether most of the cells that are not missing are no numbers."""
     cells = [c for c in column if c not in MISSING]
@@ -99,7 +105,7 @@ def is_text(column: Iterable[str], decimal: str) -> bool:
 
 def is_sequence(cells: Sequence[str]) -> bool:
     """Whether the cells are row numbers: consecutive whole numbers, two or more."""
-    if len(cells) < 2 or not all(c.isdigit() for c in cells):
+    if len(cells) < 2 or not all(map(is_whole, cells)):
         return False
     start = int(cells[0])
     return start in (0, 1) and [int(c) for c in cells] == list(range(start, start + len(cells)))
@@ -117,7 +123,7 @@ def gene_like(name: str) -> bool:
 
     Aliases do not count: short ones (``S1``, ``OS``) are the names of samples and columns as well.
     """
-    if not name or name.isdigit():
+    if not name or is_whole(name):
         return False
     if GENE_ID.fullmatch(name):
         return True

@@ -19,6 +19,7 @@ from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.raw import Cells, FloatArray, InMemory, RawMatrix, SomeGenes
 from specformer_encoder.readers.delimited import Columns, Head, parse_pieces
 from specformer_encoder.readers.layout import VALUE_NAMES, Layout, find_layout
+from specformer_encoder.readers.layout_names import is_whole
 from specformer_encoder.readers.opening import Limits, stem
 from specformer_encoder.readers.spool import Spool
 
@@ -90,7 +91,7 @@ def name_matrix(
 def _composite(symbol: str, entrez: str) -> str:
     """Join symbol and Entrez id as TCGA does; ``?`` stands for a gene without a symbol."""
     entrez = entrez.removesuffix(".0")
-    if not entrez.isdigit():  # missing, or -1 as cBioPortal writes it
+    if not is_whole(entrez):  # missing, or -1 as cBioPortal writes it
         return symbol
     return f"{symbol or '?'}|{entrez}"
 

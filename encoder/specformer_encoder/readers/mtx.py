@@ -19,7 +19,7 @@ import pyarrow.csv as pc
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.raw import Cells, RawMatrix, SomeGenes
-from specformer_encoder.readers.layout_names import gene_share
+from specformer_encoder.readers.layout_names import gene_share, is_whole
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.opening import InflatedStream, Limits, check_file, read_head
 from specformer_encoder.readers.sparse import SparseRows, cell_notes, compress
@@ -194,7 +194,7 @@ def _head(path: Path, limits: Limits) -> _Head:
         )
     at = next((i for i, line in enumerate(lines) if line.strip() and line[0] != "%"), None)
     sizes = lines[at].split() if at is not None else []
-    if at is None or len(sizes) != 3 or not all(size.isdigit() for size in sizes):
+    if at is None or len(sizes) != 3 or not all(map(is_whole, sizes)):
         raise InputFileError(
             f"{path.name!r} has no line of dimensions below its comments; three whole numbers "
             f"were expected, and {' '.join(sizes)[:40]!r} came.",

@@ -248,12 +248,12 @@ def _open_member(path: Path) -> Any:
     """Open the one file of a zip archive."""
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:
         raise InputFileError(
             f"{path.name!r} starts like a zip archive and cannot be read ({error}).",
             "It is damaged or was cut off: download or copy it again.",
         ) from None
-    members = [m for m in archive.infolist() if not m.is_dir()]
+    members = [m for m in archive.infolist() if not m.filename.endswith("/")]
     if any(member.filename == _EXCEL_MEMBER for member in members):
         raise InputFileError(
             f"{path.name!r} is an Excel workbook (.xlsx); a TSV, CSV or Parquet table was "

@@ -6,7 +6,6 @@ samples from where it lies. One with samples as rows is read once, by rows.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,8 +134,11 @@ def _layout(file: Any, schema: Any, name: str) -> Layout:
             f"{name!r} has column names more than once, {twice!r} for one.",
             "Give each sample its own name.",
         )
-    stored = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
-    index = [i for i in stored if isinstance(i, str) and i in names]
+    try:
+        stored = (schema.pandas_metadata or {}).get("index_columns", [])
+        index = [i for i in stored if isinstance(i, str) and i in names]
+    except (AttributeError, TypeError, ValueError):  # damaged; the columns tell as much
+        index = []
     hint = names.index(index[0]) if index else None
     peek_rows = max(5, min(_PEEK_ROWS, _PEEK_CELLS // len(names)))
     with _readable(name):
