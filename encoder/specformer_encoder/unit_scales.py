@@ -128,9 +128,9 @@ def candidates(rows: Array, floor: Floor | None) -> tuple[list[str], list[str]]:
         return ["log2(x)"], told
     plain = ["log2(x+1)", "ln(x+1)", "log10(x+1)"]
     if floor is not None and floor.value > 0.05 and floor.share >= _CLEAR_SHARE:
-        told = f"Many genes share the lowest value, {floor.value:.2f}"
         lifted = [f"vst({floor.value:.5g})", scale_name("log2", 2.0**floor.value)]
-        return [*lifted, *plain], [f"{told}: they have no read."]
+        told = [f"Many genes share the lowest value, {floor.value:.2f}: they have no read."]
+        return [*lifted, *plain], told
     return plain, []
 
 
@@ -195,5 +195,6 @@ def allowed(scales: list[str], said: DeclaredUnit, floor: Floor | None) -> list[
     of_base = [scale for scale in scales if scale.startswith(f"{said.base}(")]
     if said.offset is not None:
         return [scale_name(said.base, said.offset)]
-    no_offset = scales == ["log2(x)"]
-    return of_base or [scale_name(said.base, 0.0 if no_offset else 1.0)]
+    if of_base or "log2(x)" not in scales:
+        return of_base or [scale_name(said.base, 1.0)]
+    return [scale.replace("log2", said.base) for scale in scales]
