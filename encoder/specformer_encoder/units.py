@@ -77,8 +77,6 @@ FloatArray = npt.NDArray[np.float32]
 _MOST_SAMPLES = 64
 #: Protein-coding genes; the others add next to nothing to a sum.
 _CODING = 19_600
-#: Floors of log-CPM lie apart as the depths of the libraries do; more than 16-fold is no depth.
-_FLOORS_APART = 4.0
 
 
 def detect_unit(
@@ -201,7 +199,14 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
     top, low = float(np.nanmax(rows)), float(np.nanmin(rows))
     evidence = [f"The largest value is {top:.2f}, so the scale is logarithmic."]
     floor = find_floor(rows)
-    scales, told = candidates(rows, floor)
+    if floor is not None and floor.mixed:
+        raise ExpressionValueError(
+            "Genes without a read are zero in some samples, as after log(x+1), and far below zero "
+            "in others, as after log2(x+0.001).",
+            "Split the file by unit, or bring all samples to one.",
+        )
+    base = said.base if said is not None and said.base in BASES else "log2"
+    scales, told = candidates(rows, floor, str(base))
     if said is not None:
         scales = allowed(scales, said, floor)
     tried = {scale: _marks(rows, scale, lengths) for scale in scales}
@@ -224,12 +229,6 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
         )
     sure = found.confidence * (1.0 if clear or len(scales) == 1 else 0.9)
     warnings = list(found.warnings)
-    if floor is not None and floor.spread > _FLOORS_APART and "floor" in scale:
-        warnings.append(
-            f"The offsets of the samples differ by {floor.spread:.1f} on this scale, more than "
-            "the depths of libraries do: samples of two kinds may be mixed. Each was brought back "
-            "with its own."
-        )
     if scale.startswith("vst"):
         found = replace(found, unit="counts", length_normalised=False)
         sure = 0.85 if clear else 0.6
