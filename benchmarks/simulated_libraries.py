@@ -10,6 +10,7 @@ has only the irregularities that its author thought of.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,13 @@ class Library:
         return ~np.isnan(self.lengths)
 
 
+@functools.cache
+def _parents() -> Values:
+    """(S, G) real profiles over the vocabulary."""
+    files = ("coadread_tumors.csv.gz", "luad_tumor.tsv.gz", "luad_normal.tsv.gz")
+    return np.vstack([load_profiles(EXAMPLES / name).values for name in files]).astype(np.float64)
+
+
 def library(
     seed: int, *, samples: int = 8, depth: tuple[float, float] = (1.5e7, 8e7), tags: bool = False
 ) -> Library:
@@ -72,9 +80,7 @@ def library(
         One read a molecule (UMI, 3' sequencing): gene length plays no part.
     """
     draw = np.random.default_rng(seed)
-    files = ("coadread_tumors.csv.gz", "luad_tumor.tsv.gz", "luad_normal.tsv.gz")
-    parents = np.vstack([load_profiles(EXAMPLES / name).values for name in files])
-    coding = np.nan_to_num(parents[draw.integers(len(parents), size=samples)].astype(np.float64))
+    coding = np.nan_to_num(_parents()[draw.integers(len(_parents()), size=samples)])
     others = np.exp(draw.normal(-3.0, 2.5, _OTHER_GENES)) * (draw.random(_OTHER_GENES) < 0.6)
     others *= draw.uniform(0.02, 0.25) * 1e6 / others.sum()
     molecules = np.hstack([coding, np.tile(others, (samples, 1))])

@@ -7,8 +7,8 @@ import pytest
 
 from specformer_encoder.errors import ExpressionValueError, SpecformerError
 from specformer_encoder.readers import read
-from specformer_encoder.unit_signs import length_slope
-from specformer_encoder.units import SCALES, UNITS, detect_unit, parse_unit, to_linear
+from specformer_encoder.unit_signs import length_slope, steps
+from specformer_encoder.units import SCALES, UNITS, detect_unit, odd_samples, parse_unit, to_linear
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 needs_corpus = pytest.mark.skipif(
@@ -75,14 +75,26 @@ def test_unit_and_scale_are_found(library, quantities, unit, scale, alone):
     assert all(0.5 < call.confidence <= 1 and call.evidence for call in calls)
 
 
-def test_tpm_and_cpm_are_told_apart_by_gene_length_only(library, quantities):
+def test_rounded_cpm_is_told_from_tpm_by_gene_length_only(library, quantities):
     lengths = library[1]
-    assert detect_unit(quantities["cpm"], lengths=lengths).unit == "cpm"
-    assert detect_unit(quantities["tpm"], lengths=lengths).unit == "tpm"
-    blind = detect_unit(quantities["cpm"])
+    cpm, tpm = np.round(quantities["cpm"], 2), quantities["tpm"]
+    assert detect_unit(cpm, lengths=lengths).unit == "cpm"
+    assert detect_unit(tpm, lengths=lengths).unit == "tpm"
+    blind = detect_unit(cpm)
     assert blind.unit == "tpm"
     assert any("cannot tell TPM from CPM" in sentence for sentence in blind.evidence)
-    assert blind.confidence < detect_unit(quantities["tpm"], lengths=lengths).confidence
+    assert blind.confidence < detect_unit(tpm, lengths=lengths).confidence
+
+
+def test_multiples_of_one_read_tell_cpm_without_gene_lengths(library, quantities):
+    counts = library[0]
+    call = detect_unit(quantities["cpm"])
+    assert (call.unit, call.length_normalised) == ("cpm", False)
+    step, share = steps(np.sort(quantities["cpm"][0][counts[0] > 0]))
+    assert step == pytest.approx(1e6 / counts[0].sum(), rel=1e-3)
+    assert share > 0.95
+    tpm = np.sort(quantities["tpm"][0][counts[0] > 0])
+    assert not steps(tpm)[1] > 0.3
 
 
 def test_length_slope_is_least_squares(library):
@@ -198,7 +210,15 @@ def test_values_that_cannot_be_ordered_are_refused(library, name):
         ("log10(counts+1)", "counts", "log10", 1.0),
         ("log1p(tpm)", "tpm", "ln", 1.0),
         ("log2", None, "log2", None),
-        ("log2_vst", "counts", "log2", 1.0),
+        ("log2_vst", "counts", "vst", None),
+        ("rlog", "counts", "log2", None),
+        ("logCPM", "cpm", "log2", None),
+        ("log2(cpm + 0.5)", "cpm", "log2", 0.5),
+        ("log2(fpkm+1e-4)", "fpkm", "log2", 1e-4),
+        ("log10(tpm)", "tpm", "log10", None),
+        ("sqrt(counts)", "counts", "sqrt", None),
+        ("UMI counts", "tag_counts", "linear", None),
+        ("lengthScaledTPM", "expected_counts", "linear", None),
     ],
 )
 def test_units_as_people_write_them(text, unit, base, offset):
@@ -220,7 +240,8 @@ def test_unknown_or_centred_units_are_refused(text):
 
 
 def test_a_declared_unit_is_taken_and_said_so(quantities):
-    call = detect_unit(quantities["cpm"], declared="CPM")
+    cpm = np.round(quantities["cpm"], 2)
+    call = detect_unit(cpm, declared="CPM")
     assert (call.unit, call.length_normalised, call.overridden) == ("cpm", False, True)
     assert "look like tpm" in call.evidence[0]
     assert not detect_unit(quantities["cpm"]).overridden
@@ -275,6 +296,7 @@ def test_corpus_units_are_found():
         values = read(path).values
         call = detect_unit(values)
         assert (call.unit, call.scale != "linear") == (unit, logarithmic), path.name
+        assert odd_samples(values[::5], call) == [], path.name
         assert call.length_normalised == divided, path.name
         for row in values[:: max(1, len(values) // 5)]:
             one = detect_unit(row)
@@ -293,6 +315,7 @@ def test_corpus_units_are_accepted_as_declarations():
         except SpecformerError as error:
             pytest.fail(f"{path.name}: {error}")
         assert call.overridden
+        assert not [said for said in call.warnings if "Declared as" in said], path.name
         linear = to_linear(values, call)
         assert (linear[~np.isnan(linear)] >= 0).all()
         np.testing.assert_array_equal(np.isnan(linear), np.isnan(values))

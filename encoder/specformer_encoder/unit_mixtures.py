@@ -17,18 +17,21 @@ import numpy as np
 from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.unit_names import (
     BASES,
+    DOUBTED,
     UnitCall,
     scale_name,
     scale_parts,
 )
 from specformer_encoder.unit_refusals import centred_sample
 from specformer_encoder.unit_rules import (
+    GENOME_WIDE,
     MILLION,
     NEARLY_WHOLE,
     ON_STEP,
     RSEM_QUARTILE,
     WHOLE,
     exact_mark,
+    fpkm_mark,
     name_unit,
     near,
 )
@@ -42,7 +45,7 @@ _NOT_WHOLE = 0.35
 #: Share of values on multiples of the commonest one that chance leaves in TPM and FPKM.
 _NOT_ON_STEP = 0.25
 #: A sum or quartile that differs by this factor from the mark that the others have.
-_OFF_MARK = 1.3
+_OFF_MARK = 1.5
 #: Upper quartiles of samples of one unit, counts aside, stay within this factor.
 _MAGNITUDES = 12.0
 #: Top values of samples of one scale stay within a sixth, and another base changes them by more.
@@ -160,7 +163,7 @@ def majority(samples: Sequence[Signs]) -> list[Signs]:
     gaps = np.diff(tops)[fifth : len(alike) - 1 - fifth]
     if len(alike) >= 5 and len(gaps) and gaps.max() > _GAP * np.median(tops):
         cut = fifth + int(np.argmax(gaps)) + 1
-        return max(alike[:cut], alike[cut:], key=len)
+        return max(alike[cut:], alike[:cut], key=len)
     return alike
 
 
@@ -172,7 +175,7 @@ def _mark(one: Signs) -> str:
         return "whole" if one.whole >= WHOLE else "nearly whole"
     if near(one.upper_quartile, RSEM_QUARTILE, 0.02):
         return "quartile"
-    return "none"
+    return "reads" if one.on_step >= ON_STEP else "none"
 
 
 def _contradiction(
@@ -191,10 +194,12 @@ def _contradiction(
         stretched = _other_base(row, marks, call, lengths)
         if stretched is not None:
             return (*stretched, True)
-    why = _other_unit(marks, call.typical)
+    why = _other_unit(marks, call.typical, call)
     if not why:
         return None
     seems = name_unit(marks)
+    if call.scale != "linear" and not exact_mark(marks) and not fpkm_mark(marks):
+        return "values of another unit or scale", why, True
     known = seems.confidence >= 0.75 and seems.length_normalised != call.length_normalised
     return seems.unit, why, known
 
@@ -206,7 +211,8 @@ def _other_scale(
     top = float(positive.max())
     base, offset = scale_parts(call.scale)
     if (row < 0).any():
-        why = centred_sample(row, lengths)
+        doublings = row * np.log2(BASES[base]) if base in BASES else row
+        why = centred_sample(doublings, lengths)
         if why:
             return "z-scored or centred values", f"In the first of them {why}."
     if base in BASES or base == "vst":
@@ -247,7 +253,8 @@ def _other_base(
     typical = call.typical
     if base not in BASES or typical is None or typical.top <= 0:
         return None
-    if marks.whole >= NEARLY_WHOLE or near(marks.total, MILLION, 0.005):
+    known = marks.whole >= NEARLY_WHOLE or near(marks.total, MILLION, 0.005)
+    if known or call.confidence <= DOUBTED:
         return None
     ratio = marks.top / typical.top
     for other, number in BASES.items():
@@ -272,7 +279,7 @@ def _other_base(
     return None
 
 
-def _other_unit(marks: Signs, typical: Signs) -> str:
+def _other_unit(marks: Signs, typical: Signs, call: UnitCall) -> str:
     """The sentence that says how the marks of a sample contradict those of the others."""
     if typical.whole >= NEARLY_WHOLE and marks.whole < _NOT_WHOLE:
         return (
@@ -282,17 +289,16 @@ def _other_unit(marks: Signs, typical: Signs) -> str:
     if typical.whole < _NOT_WHOLE and marks.whole >= WHOLE:
         return "The small values of the first of them are whole, those of the others are not."
     whole_unit = typical.whole >= NEARLY_WHOLE
-    if not whole_unit and near(typical.total, MILLION, 0.02) and _off(marks.total, typical.total):
+    if not whole_unit and _about_a_million(typical) and _off(marks.total, typical.total):
         return f"The values of the first of them sum to {marks.total:,.0f}, not to a million."
-    if near(marks.total, MILLION, 0.002) and _off(typical.total, MILLION):
+    if near(marks.total, MILLION, 0.002) and not near(typical.total, MILLION, 0.2):
         return "The values of the first of them sum to a million, those of the others do not."
     if near(marks.upper_quartile, RSEM_QUARTILE, 0.01) and typical.upper_quartile < 300:
         return "The upper quartile of the first of them is 1,000, as in RSEM values."
-    if _about_a_million(marks) and _about_a_million(typical):
-        if marks.on_step >= ON_STEP and typical.on_step < _NOT_ON_STEP:
-            return "The small values of the first of them are multiples of one read, as CPM are."
-        if typical.on_step >= ON_STEP and marks.on_step < _NOT_ON_STEP:
-            return "The small values of the others are multiples of one read, as CPM are."
+    if call.length_normalised and marks.on_step >= ON_STEP and typical.on_step < _NOT_ON_STEP:
+        return "The small values of the first of them are multiples of one read, as counts are."
+    if call.unit == "cpm" and typical.on_step >= ON_STEP and marks.on_step < _NOT_ON_STEP:
+        return "The small values of the others are multiples of one read, as CPM are."
     apart = marks.upper_quartile / typical.upper_quartile if typical.upper_quartile else 1.0
     if not whole_unit and not 1 / _MAGNITUDES < apart < _MAGNITUDES:
         return (
@@ -303,8 +309,9 @@ def _other_unit(marks: Signs, typical: Signs) -> str:
 
 
 def _about_a_million(marks: Signs) -> bool:
-    """Whether values sum to what TPM and CPM of most genes sum to."""
-    return 0.65 * MILLION < marks.total < 1.02 * MILLION
+    """Whether values sum to what TPM and CPM of all or most genes sum to."""
+    coding = marks.genes >= GENOME_WIDE and 0.65 * MILLION < marks.total < 1.02 * MILLION
+    return coding or near(marks.total, MILLION, 0.02)
 
 
 def _off(value: float, mark: float) -> bool:

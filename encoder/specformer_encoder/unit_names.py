@@ -34,6 +34,8 @@ SCALES = (
     "sqrt(x)",
 )
 BASES = {"log2": 2.0, "ln": float(np.e), "log10": 10.0}
+#: Confidence in a unit that the values contradict.
+DOUBTED = 0.4
 #: The offset of a scale whose samples each have their own.
 OWN_FLOOR = float("nan")
 

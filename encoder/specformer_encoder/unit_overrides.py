@@ -7,7 +7,7 @@ carry a mark that contradicts it, the answer says so and is less sure of itself.
 from __future__ import annotations
 
 from specformer_encoder.errors import ExpressionValueError
-from specformer_encoder.unit_names import LENGTH_NORMALISED, DeclaredUnit, UnitCall
+from specformer_encoder.unit_names import DOUBTED, LENGTH_NORMALISED, DeclaredUnit, UnitCall
 from specformer_encoder.unit_rules import (
     COUNTS_SLOPE,
     GENOME_WIDE,
@@ -71,15 +71,15 @@ def take_declared(taken: UnitCall, detected: UnitCall, said: DeclaredUnit, text:
         told += f" The values themselves look like {taken.unit} ({taken.scale})."
     surer = [mark(freely) and not mark(marks) for mark in (exact_mark, _any_mark)]
     if taken.scale != detected.scale and any(surer):
-        confidence = 0.4
+        confidence = DOUBTED
         warnings.append(
             f"Declared as {text}, but only {detected.scale} leads back to values of a known unit "
             f"({detected.unit}). The declaration was taken; check the base of the logarithm."
         )
-    doubt = _doubt(unit, taken, marks)
+    doubt = "" if confidence < 1.0 else _doubt(unit, taken, marks)
     if doubt:
         changes = LENGTH_NORMALISED[unit] != taken.length_normalised
-        confidence = min(confidence, 0.4 if changes else 0.9)
+        confidence = min(confidence, DOUBTED if changes else 0.9)
         warnings.append(
             f"Declared as {text}, but {doubt}. The declaration was taken"
             + (

@@ -48,14 +48,14 @@ class Floor:
         Whether it is the same in all samples.
     share
         Median share of a sample's genes that have it.
-    spread
-        Highest minus lowest floor of a sample.
+    mixed
+        Whether it is exactly zero in some samples, as after log(x+1), and far below in others.
     """
 
     value: float
     common: bool
     share: float
-    spread: float
+    mixed: bool
 
 
 def undo(values: Array, scale: str) -> Array:
@@ -104,10 +104,11 @@ def find_floor(rows: Array) -> Floor | None:
     middle = float(np.median(values))
     share = float(np.median(tied[floored] / genes[floored]))
     common = bool(np.abs(values - middle).max() <= _ONE_FLOOR)
-    return Floor(middle, common, share, float(np.ptp(values)))
+    mixed = bool((np.abs(values) < 1e-6).any() and (values < -1.0).any())
+    return Floor(middle, common, share, mixed)
 
 
-def candidates(rows: Array, floor: Floor | None) -> tuple[list[str], list[str]]:
+def candidates(rows: Array, floor: Floor | None, base: str = "log2") -> tuple[list[str], list[str]]:
     """Scales that log values may have, the likeliest first, and what speaks for them.
 
     Parameters
@@ -116,9 +117,11 @@ def candidates(rows: Array, floor: Floor | None) -> tuple[list[str], list[str]]:
         (S, G), some of them.
     floor
         Their floor.
+    base
+        Of the logarithm, if it was declared: it says how small the negatives are.
     """
     negative = float(np.nanmean(rows < 0))
-    low = float(np.median(np.nanmin(rows, axis=1)))
+    low = float(np.median(np.nanmin(rows, axis=1)) * np.log2(BASES[base]))
     if floor is not None and floor.value < 0.0 and (found := _below_zero(floor, rows)):
         return found
     if negative:
@@ -128,9 +131,9 @@ def candidates(rows: Array, floor: Floor | None) -> tuple[list[str], list[str]]:
         return ["log2(x)"], told
     plain = ["log2(x+1)", "ln(x+1)", "log10(x+1)"]
     if floor is not None and floor.value > 0.05 and floor.share >= _CLEAR_SHARE:
-        told = f"Many genes share the lowest value, {floor.value:.2f}"
         lifted = [f"vst({floor.value:.5g})", scale_name("log2", 2.0**floor.value)]
-        return [*lifted, *plain], [f"{told}: they have no read."]
+        told = [f"Many genes share the lowest value, {floor.value:.2f}: they have no read."]
+        return [*lifted, *plain], told
     return plain, []
 
 
@@ -184,16 +187,15 @@ def allowed(scales: list[str], said: DeclaredUnit, floor: Floor | None) -> list[
     floor
         Of the values.
     """
-    if said.base in (None, "log"):
+    if said.base is None or said.base == "log":
         return scales
-    assert said.base is not None  # noqa: S101  # for the type checker
-    if said.base in ("sqrt", "vst"):
-        kept = [scale for scale in scales if scale.startswith(said.base)]
-        if said.base == "sqrt":
-            return ["sqrt(x)"]
-        return kept or (["log2(x+1)"] if floor is None else [f"vst({floor.value:.5g})"])
-    of_base = [scale for scale in scales if scale.startswith(f"{said.base}(")]
+    if said.base == "sqrt":
+        return ["sqrt(x)"]
+    if said.base == "vst":  # without a floor its upper end is still a log2
+        return ["log2(x+1)"] if floor is None else [f"vst({floor.value:.5g})"]
     if said.offset is not None:
         return [scale_name(said.base, said.offset)]
-    no_offset = scales == ["log2(x)"]
-    return of_base or [scale_name(said.base, 0.0 if no_offset else 1.0)]
+    of_base = [scale for scale in scales if scale.startswith(f"{said.base}(")]
+    if of_base or "log2(x)" not in scales:
+        return of_base or [scale_name(said.base, 1.0)]
+    return [scale.replace("log2", said.base) for scale in scales]

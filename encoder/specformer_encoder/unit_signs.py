@@ -33,6 +33,8 @@ _FEWEST_LENGTHS = 300
 #: The step is the commonest value among the lowest fifth, in bins of 0.4 % (files keep 2-3 digits).
 _BIN = 0.004
 _STEP_TOLERANCE = 0.01
+#: In deep libraries more genes have two or three reads than one: so many may the commonest have.
+_READS = (1, 2, 3, 4)
 #: Multiples of the step that are looked at: beyond, the tolerance covers too much of the line.
 _MULTIPLES = 20.5
 
@@ -172,13 +174,25 @@ def steps(positive: Array) -> tuple[float, float]:
     beside = np.flatnonzero(np.diff(bins) == 1)
     joined[beside] += tally[beside + 1]
     middle = (bins[np.argmax(joined)] + 1.0) * _BIN
-    step = float(np.median(lowest[np.abs(np.log(lowest) - middle) <= 1.5 * _BIN]))
+    common = float(np.median(lowest[np.abs(np.log(lowest) - middle) <= 1.5 * _BIN]))
+    best = float("nan"), float("nan")
+    if _decimal(common):
+        return best
+    for reads in _READS:
+        found = _on_multiples(positive, common / reads)
+        if found == found and not found < best[1] + 0.05:  # NaN compares false
+            best = common / reads, found
+    return best
+
+
+def _on_multiples(positive: Array, step: float) -> float:
+    """Share of the values up to 20 steps that are multiples of the step; NaN if it says nothing."""
     start, stop = np.searchsorted(positive, (0.5 * step, _MULTIPLES * step))
     if stop - start < 5 * _FEW or 4 * step > positive[len(positive) * 3 // 4] or _decimal(step):
-        return float("nan"), float("nan")
+        return float("nan")
     ratio = positive[start:stop] / step
     near = np.round(ratio)
-    return step, float(np.mean(np.abs(ratio - near) <= _STEP_TOLERANCE * near))
+    return float(np.mean(np.abs(ratio - near) <= _STEP_TOLERANCE * near))
 
 
 def _decimal(step: float) -> bool:

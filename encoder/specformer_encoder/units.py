@@ -76,8 +76,8 @@ FloatArray = npt.NDArray[np.float32]
 
 #: Samples that are looked at; more change no median.
 MOST_SAMPLES = 64
-#: Floors of log-CPM lie apart as the depths of the libraries do; more than 16-fold is no depth.
-_FLOORS_APART = 4.0
+#: Protein-coding genes; the others add next to nothing to a sum.
+_CODING = 19_600
 
 
 def detect_unit(
@@ -118,15 +118,18 @@ def detect_unit(
     is_log = _is_logarithm(matrix, rows, measured, str(base))
     if said is not None:
         refuse_other_scale(said, str(declared), is_log, float(np.nanmax(matrix)))
-    found = _logarithmic(rows, measured, None) if is_log else _linear(rows, measured)
+    name = _logarithmic if is_log else _linear
+    found = name(rows, measured, None)
     if said is not None:
-        taken = _logarithmic(rows, measured, said) if is_log else found
-        found = take_declared(taken, found, said, str(declared))
+        found = take_declared(name(rows, measured, said), found, said, str(declared))
     if len(rows) == 1:
         return found
+    odd = odd_samples(rows, found, measured)
+    # Where most samples contradict a declaration, it is the declaration that is questioned.
+    if said is not None and 2 * len(odd) > len(rows):
+        return found
     names = [f"no. {index + 1}" for index in picked]
-    mixed = report_mixture(odd_samples(rows, found, measured), names, found)
-    return replace(found, warnings=[*found.warnings, *mixed])
+    return replace(found, warnings=[*found.warnings, *report_mixture(odd, names, found)])
 
 
 def to_linear(values: Array, call: UnitCall) -> FloatArray:
@@ -170,8 +173,10 @@ def _is_logarithm(matrix: Array, rows: Array, lengths: Array | None, base: str) 
     return False
 
 
-def _linear(rows: Array, lengths: Array | None) -> UnitCall:
+def _linear(rows: Array, lengths: Array | None, said: DeclaredUnit | None) -> UnitCall:
     """Name the unit of linear values, or of their squares where only those carry its mark."""
+    if said is not None and said.base == "sqrt":
+        return replace(name_unit(_marks(rows, "sqrt(x)", lengths)), scale="sqrt(x)")
     told = [f"The largest value is {np.nanmax(rows):,.6g}, so the scale is linear."]
     warnings = [refuse_linear_negatives(rows)] if (rows < 0).any() else []
     marks = _marks(rows, "linear", lengths)
@@ -195,7 +200,14 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
     top, low = float(np.nanmax(rows)), float(np.nanmin(rows))
     evidence = [f"The largest value is {top:.2f}, so the scale is logarithmic."]
     floor = find_floor(rows)
-    scales, told = candidates(rows, floor)
+    if floor is not None and floor.mixed:
+        raise ExpressionValueError(
+            "Genes without a read are zero in some samples, as after log(x+1), and far below zero "
+            "in others, as after log2(x+0.001).",
+            "Split the file by unit, or bring all samples to one.",
+        )
+    base = said.base if said is not None and said.base in BASES else "log2"
+    scales, told = candidates(rows, floor, str(base))
     if said is not None:
         scales = allowed(scales, said, floor)
     tried = {scale: _marks(rows, scale, lengths) for scale in scales}
@@ -204,7 +216,7 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
     found = name_unit(tried[scale])
     clear = exact_mark(tried[scale]) or tried[scale].on_step >= ON_STEP
     evidence += told
-    if low < 0 and floor is None:
+    if low < 0 and scale in ("log2(x)", "log2(x+1)"):
         evidence.append(
             "Nothing was added before the logarithm."
             if scale == "log2(x)"
@@ -218,12 +230,6 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
         )
     sure = found.confidence * (1.0 if clear or len(scales) == 1 else 0.9)
     warnings = list(found.warnings)
-    if floor is not None and floor.spread > _FLOORS_APART and "floor" in scale:
-        warnings.append(
-            f"The offsets of the samples differ by {floor.spread:.1f} on this scale, more than "
-            "the depths of libraries do: samples of two kinds may be mixed. Each was brought back "
-            "with its own."
-        )
     if scale.startswith("vst"):
         found = replace(found, unit="counts", length_normalised=False)
         sure = 0.85 if clear else 0.6
@@ -263,6 +269,6 @@ def _score(scale: str, marks: Signs, floor: Floor | None) -> float:
     if 0.7 < million < 1.02 or 0.9 < quartile < 1.25 or fpkm_mark(marks):
         score += 1.0
     # The least that any unit has: FPKM of 19,600 protein-coding genes sum to 230,000.
-    if marks.largest < 1000 or marks.total > 1e9 or marks.total < 10.0 * marks.genes:
+    if marks.largest < 1000 or marks.total > 1e9 or marks.total < 10.0 * min(marks.genes, _CODING):
         score -= 2.0
     return score
