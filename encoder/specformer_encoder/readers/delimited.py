@@ -159,7 +159,12 @@ def _decimal(rows: list[list[str]], delimiter: str, source: str) -> str:
     """Find the decimal mark: a comma where cells such as ``3,25`` say so."""
     if delimiter == ",":
         return "."
-    cells = [cell for row in rows[1:] for cell in row[1:] if re.fullmatch(r"-?\d+,\d+", cell)]
+    cells = [
+        cell
+        for row in rows[1:]
+        for cell in row[1:]
+        if re.fullmatch(r"-?\d+,\d+(?:[eE][-+]?\d+)?", cell)
+    ]
     if not cells:
         return "."
     if all(re.fullmatch(r"-?[1-9]\d{0,2},\d{3}", cell) for cell in cells):
