@@ -115,7 +115,7 @@ def _numbers(table: Any, names: list[str]) -> FloatArray:
 def _readable(name: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, AttributeError, pa.ArrowException) as error:
         raise InputFileError(
             f"{name!r} starts like Parquet and cannot be read ({error}).",
             "It is damaged or was cut off: copy or export it again.",
@@ -135,13 +135,13 @@ def _layout(file: Any, schema: Any, name: str) -> Layout:
             f"{name!r} has column names more than once, {twice!r} for one.",
             "Give each sample its own name.",
         )
-    stored = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
-    index = [i for i in stored if isinstance(i, str) and i in names]
-    hint = names.index(index[0]) if index else None
     peek_rows = max(5, min(_PEEK_ROWS, _PEEK_CELLS // len(names)))
     with _readable(name):
+        stored = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
         peek = next(file.iter_batches(batch_size=peek_rows))
-    cells = [[_label(v) for v in peek.column(j).to_pylist()] for j in range(len(names))]
+        cells = [[_label(v) for v in peek.column(j).to_pylist()] for j in range(len(names))]
+    index = [i for i in stored if isinstance(i, str) and i in names]
+    hint = names.index(index[0]) if index else None
     data = list(zip(*cells, strict=True))
     return arrange(names, data, header_rows=0, decimal=".", source=repr(name), id_hint=hint)
 
