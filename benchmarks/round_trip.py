@@ -1,4 +1,4 @@
-"""Does one profile embed to the same vector in every format and with every kind of identifier?
+"""Embed one profile in every format and with every kind of identifier, and compare.
 
 A real lung tumour (examples/) is written in every format that is read, in every compression, and
 with every kind of gene identifier, read back and embedded. The cosine with the embedding of the

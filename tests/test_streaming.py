@@ -101,7 +101,7 @@ def test_a_file_without_any_usable_sample_is_refused(frame, tmp_path):
     thin = frame.copy()
     thin.iloc[MINIMUM_GENES - 1 :] = 0
     path = written(thin, tmp_path, "genes in rows.tsv")
-    with pytest.raises(ExpressionValueError, match=r"No sample of .* 'S0': It has \d+ genes"):
+    with pytest.raises(ExpressionValueError, match=r"No sample of .* 'S0' has \d+ genes"):
         list(iter_profiles(path, block=4))
 
 

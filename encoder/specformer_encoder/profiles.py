@@ -26,8 +26,14 @@ from specformer_encoder.genes import MINIMUM_GENES, GeneMapping, GeneReport, map
 from specformer_encoder.raw import InMemory, RawMatrix
 from specformer_encoder.readers import Limits, read
 from specformer_encoder.transcripts import TranscriptGroups, are_transcripts, group_transcripts
-from specformer_encoder.unit_signs import MOST_SAMPLES
-from specformer_encoder.units import UnitCall, detect_unit, to_linear
+from specformer_encoder.units import (
+    MOST_SAMPLES,
+    UnitCall,
+    detect_unit,
+    odd_samples,
+    report_mixture,
+    to_linear,
+)
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -223,8 +229,9 @@ class _Resolver:
         if groups:  # of the transcript's gene
             lengths = np.where(groups.group >= 0, lengths[groups.group], np.nan)
         spread = np.unique(np.linspace(0, len(raw.samples) - 1, MOST_SAMPLES).astype(int))
-        some = np.concatenate([raw.rows(i, i + 1) for i in spread])
+        some = _varied(np.concatenate([raw.rows(i, i + 1) for i in spread]), raw, spread)
         call = detect_unit(some, declared=unit or raw.declared_unit, lengths=lengths)
+        self._lengths = lengths
         # A format that states its unit overrides nobody; only the user does.
         self._unit = dataclasses.replace(call, overridden=unit is not None)
 
@@ -232,7 +239,11 @@ class _Resolver:
         """Resolve samples `start` to `stop`."""
         raw, notes = self._raw, self._raw.notes
         names = raw.samples[start:stop]
-        linear = to_linear(raw.rows(start, stop), self._unit)
+        values = raw.rows(start, stop)
+        if len(raw.samples) > MOST_SAMPLES:  # else the call was made of all of them
+            odd = odd_samples(values, self._unit, self._lengths)
+            notes += tuple(report_mixture(odd, names, self._unit, source=raw.source))
+        linear = to_linear(values, self._unit)
         if self._transcripts:
             notes += self._transcripts.account(linear, names, unit=self._unit.unit)
             linear = self._transcripts.sum(linear)
@@ -257,6 +268,19 @@ class _Resolver:
                 for i in np.flatnonzero(expressed < MINIMUM_GENES)
             },
         )
+
+
+def _varied(some: FloatArray, raw: RawMatrix, places: npt.NDArray[np.int64]) -> FloatArray:
+    """The samples that can speak for the unit: a nearly empty one has no mark of any."""
+    lowest = np.fmin.reduce(some, axis=1)[:, None]
+    above = (some > lowest).sum(axis=1)
+    if not (above >= MINIMUM_GENES).any():
+        raise ExpressionValueError(
+            f"No sample of {raw.source} can be ordered. Sample {raw.samples[int(places[0])]!r} has "
+            f"{above[0]} genes above its lowest value; at least {MINIMUM_GENES} are needed.",
+            "Check that the columns are expression profiles.",
+        )
+    return some[above >= MINIMUM_GENES]
 
 
 def _place(sample: str, raw: RawMatrix) -> int:

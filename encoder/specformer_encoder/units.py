@@ -59,6 +59,7 @@ from specformer_encoder.unit_scales import (
 from specformer_encoder.unit_signs import Array, Signs, signs, typical, whole
 
 __all__ = [
+    "MOST_SAMPLES",
     "SCALES",
     "UNITS",
     "DeclaredUnit",
@@ -74,7 +75,7 @@ __all__ = [
 FloatArray = npt.NDArray[np.float32]
 
 #: Samples that are looked at; more change no median.
-_MOST_SAMPLES = 64
+MOST_SAMPLES = 64
 #: Floors of log-CPM lie apart as the depths of the libraries do; more than 16-fold is no depth.
 _FLOORS_APART = 4.0
 
@@ -111,7 +112,7 @@ def detect_unit(
     said = parse_unit(declared) if declared is not None else None
     refuse_unreadable(matrix)
     measured = None if lengths is None else np.asarray(lengths, np.float64)
-    picked = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), _MOST_SAMPLES)).astype(int))
+    picked = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), MOST_SAMPLES)).astype(int))
     rows = np.asarray(matrix[picked], np.float64)
     base = said.base if said is not None and said.base in BASES else "log2"
     is_log = _is_logarithm(matrix, rows, measured, str(base))
