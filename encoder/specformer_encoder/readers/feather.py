@@ -74,12 +74,19 @@ def read(path: Path, head: bytes, *, limits: Limits) -> RawMatrix:
 
 
 def _open(file: Any, *, is_file: bool) -> tuple[Any, Iterator[Any]]:
-    """Schema and record batches, each decoded when it is its turn."""
+    """Schema and record batches, each decoded and checked when it is its turn."""
     if not is_file:
         stream = ipc.open_stream(file)
-        return stream.schema, iter(stream)
+        return stream.schema, map(_checked, stream)
     opened = ipc.open_file(file)
-    return opened.schema, (opened.get_batch(i) for i in range(opened.num_record_batches))
+    batches = (opened.get_batch(i) for i in range(opened.num_record_batches))
+    return opened.schema, map(_checked, batches)
+
+
+def _checked(batch: Any) -> Any:
+    """The same batch; offsets and texts that are broken raise."""
+    batch.validate(full=True)
+    return batch
 
 
 def _read_batches(path: Path, schema: Any, batches: Iterator[Any], limits: Limits) -> RawMatrix:
@@ -106,7 +113,6 @@ def _read_batches(path: Path, schema: Any, batches: Iterator[Any], limits: Limit
     spool = Spool(budget=limits.memory_bytes, along_genes=layout.genes_in_rows, source=path.name)
     texts: list[list[str]] = [[] for _ in layout.id_columns]
     for batch in chain((first,), batches):
-        batch.validate(full=True)
         for cells, j in zip(texts, layout.id_columns, strict=True):
             cells += _labels(batch.column(j))
         check_rows(layout, len(texts[0]), path.name, limits)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head, parse
-from specformer_encoder.readers.layout import lacks_header
+from specformer_encoder.readers.layout_header import lacks_header
 from specformer_encoder.readers.layout_names import to_number
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.naming import sample_name

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from specformer_encoder.errors import InputFileError
+from specformer_encoder.readers.layout_header import read_header
 from specformer_encoder.readers.layout_names import (
     ANNOTATION,
     CLINICAL,
@@ -37,6 +38,7 @@ from specformer_encoder.readers.layout_names import (
     is_whole,
     plain,
     shown,
+    spreadsheet_error,
     to_number,
 )
 
@@ -46,13 +48,10 @@ __all__ = [
     "Layout",
     "arrange",
     "find_layout",
-    "lacks_header",
     "to_number",
 ]
 
 _HALF = 0.5
-#: Header rows at most: samples, one or two rows about them, the name of the index.
-_MOST_HEADERS = 4
 #: Genes in a header from which it is believed to hold them, and the share of it they must be.
 _FEW_GENES = 3
 _FEW_SHARE = 0.2
@@ -110,76 +109,13 @@ def find_layout(rows: Sequence[Sequence[str]], *, decimal: str, source: str) -> 
     InputFileError
         If there is no data row, no gene column or no numeric column.
     """
-    names, header_rows = _header(rows, decimal, source)
+    names, header_rows = read_header(rows, decimal=decimal, source=source)
     data = rows[header_rows:]
     if not data:
         raise InputFileError(
             f"{source} has a header and no rows below it.", "Export the table again, with values."
         )
     return arrange(names, data, header_rows=header_rows, decimal=decimal, source=source)
-
-
-def lacks_header(first: Sequence[str], *, decimal: str) -> bool:
-    """Whether a first row is data: nothing in it names a column."""
-    if first[0] == "" or plain(first[0]) in ANNOTATION | SAMPLE_NAMES:
-        return False
-    numbers = [c for c in first[1:] if to_number(c, decimal=decimal) is not None]
-    values = len(numbers) == len(first) - 1 and not is_sequence(numbers)
-    return values or GENE_ID.fullmatch(first[0]) is not None
-
-
-def _header(rows: Sequence[Sequence[str]], decimal: str, source: str) -> tuple[list[str], int]:
-    """Column names and the number of header rows."""
-    first = list(rows[0])
-    width = len(rows[1]) if len(rows) > 1 else len(first)
-    if len(first) == width - 1:
-        # A delimiter at each row's end, or R's write.table: no cell for the row names.
-        ended = all(row[-1] == "" for row in rows[1:])
-        return ([*first, ""] if ended else ["", *first]), 1
-    if lacks_header(first, decimal=decimal):
-        if len(first) != 2:
-            raise InputFileError(
-                f"{source} has no header: its first row is {shown(first)}, so nothing names its "
-                f"{len(first) - 1} value columns.",
-                "Add a first row with a name for each column, or keep one gene and one value "
-                "column.",
-            )
-        return ["", "value"], 0
-    headers = 1
-    while headers < min(_MOST_HEADERS, len(rows) - 1) and _is_header(rows, headers, decimal):
-        headers += 1
-    return _names(rows[:headers]), headers
-
-
-def _is_header(rows: Sequence[Sequence[str]], at: int, decimal: str) -> bool:
-    """Whether a row below the first is one more header: Firehose's, a pandas level, a label row."""
-    cells = list(rows[at][1:])
-    known = [c for c in cells if c not in MISSING]
-    if gene_like(rows[at][0]):
-        return False
-    if not known:  # pandas writes the name of the index into a row of its own
-        return bool(rows[at][0])
-    worded = [
-        c for c in known if to_number(c, decimal=decimal) is None and c.strip("-.?").isascii()
-    ]
-    worded = [c for c in worded if any(letter.isalpha() for letter in c)]
-    numeric = [c for c in rows[-1][1:] if to_number(c, decimal=decimal) is not None]
-    return len(worded) == len(known) >= _HALF * len(cells) and len(numeric) >= _HALF * len(cells)
-
-
-def _names(headers: Sequence[Sequence[str]]) -> list[str]:
-    """The header row that tells the columns apart, Ensembl ids first."""
-    best = max(headers, key=lambda row: id_share(row[1:]))
-    if id_share(best[1:]) < _HALF:
-        apart = [
-            row
-            for row in headers
-            if all(row[1:]) and len(set(row[1:])) == len(row) - 1
-            and not all(plain(c) in VALUE_NAMES for c in row[1:])
-        ]  # fmt: skip
-        best = apart[0] if apart else headers[0]
-    corner = [row[0] for row in headers if plain(row[0]) in GENE_NAMES]
-    return [corner[0] if corner else best[0], *best[1:]]
 
 
 def arrange(
@@ -207,14 +143,7 @@ def arrange(
     columns = [[row[j] for row in data if j < len(row)] for j in range(len(names))]
     text = [is_text(column, decimal) for column in columns]
     blank = [not name and all(c in MISSING for c in columns[j]) for j, name in enumerate(names)]
-    for j, name in enumerate(names):
-        cell = has_thousands(columns[j]) if text[j] else None
-        if cell is not None:
-            raise InputFileError(
-                f"Column {name!r} of {source} has cells such as {cell!r}, numbers with thousands "
-                "separators.",
-                "Write the numbers without thousands separators and with a decimal point.",
-            )
+    _refuse_spoiled(names, columns, text, source)
     tested = any(plain(name) in STATISTICS for name in names)
     annotation = [
         blank[j]
@@ -240,10 +169,35 @@ def arrange(
             f"{source} has {what}: its columns are {shown(names)}.",
             "Give a table with one gene column and at least one column of expression values.",
         )
-    left = worded + [j for j in range(len(names)) if tested and plain(names[j]) in STATISTICS]
+    known = ANNOTATION | SAMPLE_NAMES
+    left = [
+        j
+        for j in range(len(names))
+        if j not in ids and j not in values and names[j] and plain(names[j]) not in known
+    ]
     return Layout(
         list(names), header_rows, ids, values, genes_in_rows=True, notes=_left_out(names, left)
     )
+
+
+def _refuse_spoiled(
+    names: Sequence[str], columns: Sequence[Sequence[str]], text: Sequence[bool], source: str
+) -> None:
+    """Refuse columns that hold no numbers only because of how a spreadsheet wrote them."""
+    for j, name in enumerate(names):
+        if not text[j]:
+            continue
+        if (cell := has_thousands(columns[j])) is not None:
+            raise InputFileError(
+                f"Column {name!r} of {source} has cells such as {cell!r}, numbers with thousands "
+                "separators.",
+                "Write the numbers without thousands separators and with a decimal point.",
+            )
+        if (cell := spreadsheet_error(columns[j])) is not None:
+            raise InputFileError(
+                f"Column {name!r} of {source} has the cell {cell!r}, a spreadsheet's error.",
+                "Mend the formula, or leave the cell empty if the gene was not measured.",
+            )
 
 
 def _left_out(names: Sequence[str], columns: Sequence[int]) -> tuple[str, ...]:
@@ -255,10 +209,10 @@ def _left_out(names: Sequence[str], columns: Sequence[int]) -> tuple[str, ...]:
 
 
 def _is_worded(column: Sequence[str], decimal: str) -> bool:
-    """Whether a column has cells and none of them is a number or a spreadsheet's error."""
+    """Whether a column has cells and none of them is a number."""
     cells = [c for c in column if c not in MISSING]
     return len(cells) >= _FEW_TEXTS and not any(
-        c.startswith("#") or to_number(c, decimal=decimal) is not None for c in cells
+        to_number(c, decimal=decimal) is not None for c in cells
     )
 
 

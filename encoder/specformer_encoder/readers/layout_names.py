@@ -76,6 +76,7 @@ SAMPLE_ID = re.compile(
 )
 _THOUSANDS = re.compile(r"-?\d{1,3}([,' \u00a0\u202f]\d{3})+(\.\d+)?|-?\d{1,3}(\.\d{3}){2,}(,\d+)?")
 _WHOLE = re.compile(r"[0-9]{1,18}")
+_SPOILED = re.compile(r"#(DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!)")
 _HALF = 0.5
 
 
@@ -109,6 +110,11 @@ def is_sequence(cells: Sequence[str]) -> bool:
         return False
     start = int(cells[0])
     return start in (0, 1) and [int(c) for c in cells] == list(range(start, start + len(cells)))
+
+
+def spreadsheet_error(column: Iterable[str]) -> str | None:
+    """Return the first cell that is a spreadsheet's error, such as ``#DIV/0!``, else None."""
+    return next((c for c in column if _SPOILED.fullmatch(c)), None)
 
 
 def has_thousands(column: Iterable[str]) -> str | None:

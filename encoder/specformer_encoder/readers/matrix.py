@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,15 @@ def read_delimited(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     spool = Spool(budget=limits.memory_bytes, along_genes=layout.genes_in_rows, source=path.name)
     texts: list[list[str]] = [[] for _ in columns.text]
     for piece in parse_pieces(path, head, columns, limits=limits):
+        # A spreadsheet saves empty rows below the table as rows of delimiters.
+        filled = np.array([cell != "" for cell in piece.texts[0]], bool)
+        if not filled.all():
+            filled |= ~np.isnan(piece.values).all(axis=0)
         for all_rows, some in zip(texts, piece.texts, strict=True):
-            all_rows += some
+            all_rows += compress(some, filled)
         check_rows(layout, len(texts[0]), path.name, limits)
-        spool.add(piece.values if layout.genes_in_rows else piece.values.T)
+        values = piece.values if filled.all() else piece.values[:, filled]
+        spool.add(values if layout.genes_in_rows else values.T)
     return name_matrix(path, layout, texts, spool.cells(), limits)
 
 

@@ -19,7 +19,13 @@ import pyarrow.csv as pc
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.raw import Cells, RawMatrix, SomeGenes
-from specformer_encoder.readers.layout_names import gene_share, is_whole
+from specformer_encoder.readers.layout_names import (
+    ANNOTATION,
+    SAMPLE_NAMES,
+    gene_share,
+    is_whole,
+    plain,
+)
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.opening import InflatedStream, Limits, check_file, read_head
 from specformer_encoder.readers.sparse import SparseRows, cell_notes, compress
@@ -208,18 +214,23 @@ def _head(path: Path, limits: Limits) -> _Head:
 def _sizes(
     head: _Head, features: list[list[str]], barcodes: list[list[str]], source: str
 ) -> tuple[list[list[str]], list[list[str]], bool]:
-    """Genes, samples, and whether the matrix is genes × samples; headers are dropped."""
-    for first, second, by_row in (
-        (head.rows, head.columns, True),
-        (head.columns, head.rows, False),  # kb writes barcodes × genes
-    ):
-        if len(features) - first in (0, 1) and len(barcodes) - second in (0, 1):
-            return features[len(features) - first :], barcodes[len(barcodes) - second :], by_row
+    """Genes, samples, and whether the matrix is genes × samples; a header row is dropped."""
+    genes = features[_has_header(features) :]
+    samples = barcodes[_has_header(barcodes) :]
+    if (len(genes), len(samples)) == (head.rows, head.columns):
+        return genes, samples, True
+    if (len(genes), len(samples)) == (head.columns, head.rows):  # kb writes barcodes × genes
+        return genes, samples, False
     raise InputFileError(
         f"{source!r} is a matrix of {head.rows:,} × {head.columns:,}, and the files beside it name "
-        f"{len(features):,} genes and {len(barcodes):,} barcodes.",
+        f"{len(genes):,} genes and {len(samples):,} barcodes.",
         "Check that the three files belong together and are complete.",
     )
+
+
+def _has_header(rows: list[list[str]]) -> bool:
+    """Whether the first row names columns, as R and pandas write it."""
+    return bool(rows) and plain(rows[0][0]) in ANNOTATION | SAMPLE_NAMES | {"x", "v1", "0"}
 
 
 def _entries(path: Path, head: _Head, *, by_row: bool, limits: Limits) -> SparseRows:

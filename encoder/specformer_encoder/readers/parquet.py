@@ -114,7 +114,7 @@ def _numbers(table: Any, names: list[str]) -> FloatArray:
 def _readable(name: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, AttributeError, pa.ArrowException) as error:
         raise InputFileError(
             f"{name!r} starts like Parquet and cannot be read ({error}).",
             "It is damaged or was cut off: copy or export it again.",
@@ -143,7 +143,7 @@ def _layout(file: Any, schema: Any, name: str) -> Layout:
     peek_rows = max(5, min(_PEEK_ROWS, _PEEK_CELLS // len(names)))
     with _readable(name):
         peek = next(file.iter_batches(batch_size=peek_rows))
-    cells = [[_label(v) for v in peek.column(j).to_pylist()] for j in range(len(names))]
+        cells = [[_label(v) for v in peek.column(j).to_pylist()] for j in range(len(names))]
     data = list(zip(*cells, strict=True))
     return arrange(names, data, header_rows=0, decimal=".", source=repr(name), id_hint=hint)
 
