@@ -9,7 +9,10 @@ alone       Every profile alone and every file as a matrix. Three questions, in 
             the exact unit. Also false alarms: samples that `odd_samples` reports in these files,
             and warnings about a unit that is declared as stated.
 refused     z-scores, centred values, fold changes, ranks: made from every file, refused as a
-            matrix and column by column, with all genes and with 500.
+            matrix and column by column, with all genes and with 500. A sample that was centred
+            first and cut to a panel afterwards is no longer centred: its floor shows what was
+            subtracted, log(x+1) - m is the logarithm of a multiple of x with an offset, and it is
+            read right. That is why that kind alone is mostly accepted with 500 genes.
 mixtures    Half of twenty samples in another unit, one of twenty, and one sample in a later block
             of a file whose unit was called without it.
 overrides   One unit declared, another given.

@@ -62,14 +62,23 @@ def refuse_linear_negatives(matrix: Array) -> str:
 
 def refuse_flat(rows: Array) -> None:
     """Refuse ranks, percentiles and scalings of linear size: no gene stands out among them."""
-    ratios = [np.nanmax(row) / np.median(row[row > 0]) for row in rows if (row > 0).any()]
-    if ratios and float(np.median(ratios)) < _FLAT:
+    ratios = []
+    for row in rows:
+        positive = row[row > 0]
+        # Whole numbers that occur again and again are counts, however even; ranks occur once.
+        if len(positive) and not (whole(positive) > 0.98 and _repeats(positive)):
+            ratios.append(positive.max() / np.median(positive))
+    if len(ratios) > len(rows) // 2 and float(np.median(ratios)) < _FLAT:
         raise ExpressionValueError(
             f"The largest value of a sample is {np.median(ratios):.2g} times the median, and in "
             "RNA-seq some genes have a hundred times the median and more: these look like ranks, "
             "percentiles or scores.",
             REMEDY,
         )
+
+
+def _repeats(positive: Array) -> bool:
+    return len(np.unique(positive)) < 0.5 * len(positive)
 
 
 def refuse_common_range(top: float) -> None:

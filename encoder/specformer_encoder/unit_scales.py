@@ -28,6 +28,8 @@ _FLOOR_SHARE, _FLOOR_GENES = 0.005, 10
 _CLEAR_SHARE = 0.02
 #: Floors of samples that differ by less are one.
 _ONE_FLOOR = 0.02
+#: More genes than have a single read.
+_MOST_SINGLE = 0.15
 #: Offsets that people add; an offset that is one of them speaks for its base. From 0.05 up they may
 #: as well be the value of a single read, and count for base 2 only.
 USUAL = (1e-6, 1e-5, 1e-4, 1e-3, 0.01)
@@ -147,7 +149,7 @@ def _below_zero(floor: Floor, rows: Array) -> tuple[list[str], list[str]] | None
         usual = [offset for offset in known if abs(added / offset - 1.0) < 0.003]
         if usual and floor.common:
             found.insert(0, scale_name(base, usual[0]))
-        elif base == "log2" and floor.share >= _CLEAR_SHARE and not _single_read(rows):
+        elif base == "log2" and floor.share >= _CLEAR_SHARE and not _single_read(rows, floor):
             found.append(scale_name(base, float(f"{added:.4g}") if floor.common else OWN_FLOOR))
     if not found:
         return None
@@ -164,8 +166,10 @@ def _below_zero(floor: Floor, rows: Array) -> tuple[list[str], list[str]] | None
     return found, told
 
 
-def _single_read(rows: Array) -> bool:
+def _single_read(rows: Array, floor: Floor) -> bool:
     """Whether the lowest values of log2(x) are 1, 2, 3 times that of one read, zeros left out."""
+    if floor.share > _MOST_SINGLE:
+        return False
     raised = np.exp2(rows - np.nanmin(rows, axis=1, keepdims=True))
     few = raised[(raised > 1.5) & (raised < 6.5)]
     if not len(few):

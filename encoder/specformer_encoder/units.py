@@ -114,8 +114,7 @@ def detect_unit(
     measured = None if lengths is None else np.asarray(lengths, np.float64)
     picked = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), MOST_SAMPLES)).astype(int))
     rows = np.asarray(matrix[picked], np.float64)
-    base = said.base if said is not None and said.base in BASES else "log2"
-    is_log = _is_logarithm(matrix, rows, measured, str(base))
+    is_log = _is_logarithm(matrix, rows, measured, _base(said))
     if said is not None:
         refuse_other_scale(said, str(declared), is_log, float(np.nanmax(matrix)))
     name = _logarithmic if is_log else _linear
@@ -147,6 +146,11 @@ def to_linear(values: Array, call: UnitCall) -> FloatArray:
     (S, G) float32, not negative, NaN where not measured.
     """
     return np.asarray(undo(np.asarray(values, np.float32), call.scale), np.float32)
+
+
+def _base(said: DeclaredUnit | None) -> str:
+    """Base of the logarithm that was declared; log2 where none was."""
+    return said.base if said is not None and said.base in BASES else "log2"
 
 
 def _is_logarithm(matrix: Array, rows: Array, lengths: Array | None, base: str) -> bool:
@@ -206,8 +210,7 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
             "in others, as after log2(x+0.001).",
             "Split the file by unit, or bring all samples to one.",
         )
-    base = said.base if said is not None and said.base in BASES else "log2"
-    scales, told = candidates(rows, floor, str(base))
+    scales, told = candidates(rows, floor, _base(said))
     if said is not None:
         scales = allowed(scales, said, floor)
     tried = {scale: _marks(rows, scale, lengths) for scale in scales}
