@@ -49,6 +49,8 @@ class ProfileSet:
         What became of the identifiers.
     source, format
         File name and reader.
+    totals
+        (S,) sum over the vocabulary in the file's own unit, on the linear scale: reads for counts.
     """
 
     samples: list[str]
@@ -57,6 +59,7 @@ class ProfileSet:
     genes: GeneReport
     source: str
     format: str
+    totals: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -98,7 +101,12 @@ def load_profiles(
 
 
 def iter_profiles(
-    path: Path, *, unit: str | None = None, limits: Limits | None = None, block: int = 256
+    path: Path,
+    *,
+    unit: str | None = None,
+    limits: Limits | None = None,
+    block: int = 256,
+    keep_sparse: bool = False,
 ) -> Iterator[ProfileSet]:
     """Read a file and resolve it by blocks of at most `block` samples, in file order.
 
@@ -108,18 +116,22 @@ def iter_profiles(
         As in `load_profiles`.
     block
         Samples in a block; the memory needed grows with it, not with the file.
+    keep_sparse
+        As in `resolve`.
 
     Yields
     ------
     ProfileSet
         All with the same unit and the same gene report.
     """
-    profiles = load_profiles(path, unit=unit, limits=limits)
+    raw = read(path, limits=limits or Limits())
+    profiles = resolve(raw, unit=unit, keep_sparse=keep_sparse)
     for start in range(0, len(profiles), block):
         yield dataclasses.replace(
             profiles,
             samples=profiles.samples[start : start + block],
             values=profiles.values[start : start + block],
+            totals=profiles.totals[start : start + block],
         )
 
 
@@ -137,7 +149,7 @@ def profiles_from_values(
     return resolve(raw, unit=unit)
 
 
-def resolve(raw: RawMatrix, *, unit: str | None = None) -> ProfileSet:
+def resolve(raw: RawMatrix, *, unit: str | None = None, keep_sparse: bool = False) -> ProfileSet:
     """Resolve the identifiers and the unit of what a reader returned.
 
     Parameters
@@ -146,6 +158,9 @@ def resolve(raw: RawMatrix, *, unit: str | None = None) -> ProfileSet:
         Values (S, G) as they stand in the file.
     unit
         Overrides the detection.
+    keep_sparse
+        Let profiles with fewer than `MINIMUM_GENES` expressed genes through, for the caller to
+        leave out, rather than refuse the file for one of them.
 
     Returns
     -------
@@ -154,23 +169,29 @@ def resolve(raw: RawMatrix, *, unit: str | None = None) -> ProfileSet:
     """
     mapping = map_genes(raw.gene_ids, raw.source)
     lengths = np.where(mapping.index >= 0, vocabulary().lengths[mapping.index], np.nan)
-    call = detect_unit(raw.values, declared=unit or raw.declared_unit, lengths=lengths)
+    telling = raw.values
+    if keep_sparse:  # an empty profile tells no unit, and would be refused for that
+        flat = np.nanmax(telling, axis=1) == np.nanmin(telling, axis=1)
+        telling = telling[~flat] if flat.any() and not flat.all() else telling
+    call = detect_unit(telling, declared=unit or raw.declared_unit, lengths=lengths)
     # A format that states its unit overrides nobody; only the user does.
     call = dataclasses.replace(call, overridden=unit is not None)
     values = _onto_vocabulary(to_linear(raw.values, call), mapping)
+    totals = np.nansum(values, axis=1, dtype=np.float64)
     if not call.length_normalised:
         values /= vocabulary().lengths
     total = np.nansum(values, axis=1, dtype=np.float64)
     expressed = (values > 0).sum(axis=1)
     for sample, some in zip(raw.samples, expressed, strict=True):
-        if some < MINIMUM_GENES:
+        if some < MINIMUM_GENES and not keep_sparse:
             raise ExpressionValueError(
                 f"Sample {sample!r} in {raw.source} has {some} genes with a value above zero; at "
                 f"least {MINIMUM_GENES} are needed to order them.",
                 "Check that the column is an expression profile, and leave empty samples out.",
             )
-    values *= np.asarray(_MILLION / total, np.float32)[:, None]
-    return ProfileSet(raw.samples, values, call, mapping.report, raw.source, raw.format)
+    scale = np.divide(_MILLION, total, out=np.zeros_like(total), where=total > 0)
+    values *= scale.astype(np.float32)[:, None]
+    return ProfileSet(raw.samples, values, call, mapping.report, raw.source, raw.format, totals)
 
 
 def _onto_vocabulary(linear: FloatArray, mapping: GeneMapping) -> FloatArray:
