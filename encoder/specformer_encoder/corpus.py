@@ -7,7 +7,7 @@ packed file in it, releases, evaluation and the index the profiles.
     One row a profile: one sample in one unit. Labels, quality numbers, and `values`, linear and
     length-normalised over the vocabulary, NaN where a gene was not measured.
 `genes.parquet`
-    One row a gene of the vocabulary: how often it was measured, and what training patients say of it.
+    One row a gene of the vocabulary: how often it was measured; what training patients say of it.
 `packed.arrow`
     What pretraining reads; no test patient is in it (see `packed`).
 `corpus.json`

@@ -299,7 +299,7 @@ def _sample_type(rest: str) -> int | None:
 
 
 def _columns(path: Path) -> int:
-    """Samples that the first line promises; 0 where it cannot be read, which the reader will say."""
+    """Samples that the header names; 0 where it cannot be read, which the reader will say."""
     opened = gzip.open if _is_gzip(path) else open
     try:
         with opened(path, "rt", encoding="latin-1") as handle:

@@ -1,7 +1,7 @@
 """What UCSC Xena and GTEx call diseases and tissues, and what the corpus calls them.
 
-Keys are casefolded: Xena writes `kidney chromophobe` in one phenotype table and `Kidney Chromophobe`
-in the other, `Skin - Sun Exposed (Lower Leg)` where GTEx writes `Skin - Sun Exposed (Lower leg)`.
+Keys are casefolded: Xena writes `kidney chromophobe` in one phenotype table and `Kidney
+Chromophobe` in the other, `Skin - Sun Exposed (Lower Leg)` where GTEx has `(Lower leg)`.
 """
 
 from __future__ import annotations

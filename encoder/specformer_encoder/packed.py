@@ -198,7 +198,7 @@ class PackedCorpus:
     def sequence(self, row: int) -> npt.NDArray[np.uint16]:
         """The gene sequence of one profile, without the filling."""
         full = self._sequences[row]
-        return full[full != END]
+        return np.asarray(full[full != END])
 
     def quantile(self, row: int) -> npt.NDArray[np.uint8]:
         """(V,) rank quantiles of one profile."""

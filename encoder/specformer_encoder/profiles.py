@@ -177,7 +177,7 @@ def resolve(raw: RawMatrix, *, unit: str | None = None, keep_sparse: bool = Fals
     # A format that states its unit overrides nobody; only the user does.
     call = dataclasses.replace(call, overridden=unit is not None)
     values = _onto_vocabulary(to_linear(raw.values, call), mapping)
-    totals = np.nansum(values, axis=1, dtype=np.float64)
+    totals = np.asarray(np.nansum(values, axis=1, dtype=np.float64))
     if not call.length_normalised:
         values /= vocabulary().lengths
     total = np.nansum(values, axis=1, dtype=np.float64)

@@ -135,10 +135,8 @@ class GeneSums:
         """
         names, fitted = vocabulary(), self.statistics()
         mean, spread = _moments(self._log, self._log_squared, self._measured)
-        share = np.where(
-            self._measured > 0, self._expressed / np.maximum(self._measured, 1), np.nan
-        )
         seen = self._measured > 0
+        share = self._expressed / np.where(seen, self._measured, 1)
         return pa.table(
             {
                 "ensembl_id": names.ensembl_ids,
@@ -156,8 +154,8 @@ class GeneSums:
 
 
 def _moments(
-    sums: npt.NDArray[np.number],
-    squares: npt.NDArray[np.number],
+    sums: npt.NDArray[np.float64] | npt.NDArray[np.int64],
+    squares: npt.NDArray[np.float64] | npt.NDArray[np.int64],
     count: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and population standard deviation; NaN where nothing was added."""

@@ -46,7 +46,8 @@ def build_release(
     run
         Folder of the training run; its `best.safetensors` is taken.
     corpus
-        The corpus that it was trained on; train fits the heads, valid sets them, test is not looked at.
+        The corpus that it was trained on; train fits the heads, valid sets them, test is not
+        looked at.
     out
         Release folder to write.
     release_id
@@ -108,9 +109,7 @@ def build_release(
     centre = pooled.mean(axis=0)
     views = [(train, unit_length(pooled - centre))]
     embedder = Embedder(network, idf, centre, None)
-    for share in PANEL_SHARES:
-        kept = np.random.default_rng(1)
-        views += [(train, corpus.map(lambda v: embedder.embed(take_out(v, share, kept)), train))]
+    views += [(train, corpus.map(_as_panel(embedder, share), train)) for share in PANEL_SHARES]
     views += [(panel, corpus.map(embedder.embed, panel))]
 
     progress("fitting the heads")
@@ -141,6 +140,12 @@ def build_release(
             "tumors": dict(sorted(tumors.items())),
         },
     )
+
+
+def _as_panel(embedder: Embedder, share: float) -> Callable[[FloatArray], FloatArray]:
+    """Embed profiles as if a random share of the genes had been measured."""
+    draw = np.random.default_rng(1)
+    return lambda values: embedder.embed(take_out(values, share, draw))
 
 
 def labelled(vectors: FloatArray, labels: list[SampleLabel]) -> LabelledEmbeddings:
