@@ -16,6 +16,7 @@ from specformer_mcp.results import (
     Embedded,
     EmbeddedSample,
     Genes,
+    LeftOut,
     Median,
     Pathway,
     Pathways,
@@ -27,6 +28,7 @@ from specformer_mcp.results import (
 from specformer_mcp.samples import Sample
 
 if TYPE_CHECKING:
+    from specformer_encoder.profiles import ProfileSet
     from specformer_index.results import CohortMatch, CohortPathways
 
 LISTED = 200
@@ -51,8 +53,9 @@ def provenance(engine: Engine) -> Provenance:
     )
 
 
-def embedded(engine: Engine, samples: Sequence[Sample]) -> Embedded:
-    """Describe samples that were just read; all come from one file."""
+def embedded(engine: Engine, samples: Sequence[Sample], profiles: Sequence[ProfileSet]) -> Embedded:
+    """Describe samples that were just read; `profiles` are the blocks of the file they are from."""
+    left_out = [LeftOut(name=n, reason=why) for p in profiles for n, why in p.left_out.items()]
     unit, genes = samples[0].unit, samples[0].genes
     return Embedded(
         samples=[
@@ -61,6 +64,8 @@ def embedded(engine: Engine, samples: Sequence[Sample]) -> Embedded:
         ],
         n_samples=len(samples),
         not_listed=max(0, len(samples) - LISTED),
+        left_out=left_out[:LISTED],
+        notes=list(profiles[0].notes),
         source=samples[0].source,
         unit=Unit(
             name=unit.unit,

@@ -11,12 +11,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from specformer_encoder.errors import InputFileError, SpecformerError
+from specformer_encoder.errors import SpecformerError
 from specformer_mcp.samples import Sample, handle_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from specformer_encoder.gene_sets import GeneSets
     from specformer_encoder.heads import TypePrediction
     from specformer_encoder.profiles import FloatArray, ProfileSet
+    from specformer_encoder.raw import RawMatrix
     from specformer_index.search import ReferenceIndex
 
 logger = logging.getLogger(__name__)
@@ -112,13 +113,20 @@ class Engine:
                 self._loaded = self._load()
             return self._loaded
 
-    def read(self, path: Path, *, unit: str | None = None) -> ProfileSet:
-        """Read and resolve an expression file; see `specformer_encoder.profiles.load_profiles`."""
-        from specformer_encoder.profiles import load_profiles
-        from specformer_encoder.readers import Limits
+    def open(self, path: Path) -> RawMatrix:
+        """Open an expression file or folder; see `specformer_encoder.readers.read`."""
+        from specformer_encoder.readers import Limits, read
 
         limits = Limits(max_bytes=self._max_bytes, max_inflated_bytes=self._max_inflated_bytes)
-        return load_profiles(path, unit=unit, limits=limits)
+        return read(path, limits=limits)
+
+    def resolve(
+        self, raw: RawMatrix, *, unit: str | None = None, sample: str | None = None
+    ) -> Iterator[ProfileSet]:
+        """Resolve what was opened; see `specformer_encoder.profiles.resolve_blocks`."""
+        from specformer_encoder.profiles import resolve_blocks
+
+        return resolve_blocks(raw, unit=unit, sample=sample)
 
     def read_values(
         self, values: Mapping[str, float], *, sample: str, unit: str | None = None
@@ -203,29 +211,9 @@ def from_environment(name: str) -> Path | None:
     return Path(value) if value else None
 
 
-def samples_of(profiles: ProfileSet, *, sample: str | None = None) -> list[Sample]:
-    """Turn profiles into samples with handles.
-
-    Parameters
-    ----------
-    profiles
-        What was read.
-    sample
-        The name of the one sample wanted; None = all.
-
-    Raises
-    ------
-    InputFileError
-        There is no sample of that name.
-    """
+def samples_of(profiles: ProfileSet) -> list[Sample]:
+    """Turn profiles into samples with handles."""
     measured = profiles.genes_measured()
-    if sample is not None and sample not in profiles.samples:
-        some = ", ".join(repr(name[:60]) for name in profiles.samples[:5])
-        raise InputFileError(
-            f"{profiles.source} has no sample {sample[:60]!r}; it has {len(profiles.samples)}: "
-            f"{some}{', …' if len(profiles.samples) > 5 else ''}.",
-            "Give one of these names, or leave the name out to take all.",
-        )
     return [
         Sample(
             handle=handle_of(profiles.content_hash(i)),
@@ -238,5 +226,4 @@ def samples_of(profiles: ProfileSet, *, sample: str | None = None) -> list[Sampl
             genes_measured=int(measured[i]),
         )
         for i, name in enumerate(profiles.samples)
-        if sample is None or name == sample
     ]

@@ -95,12 +95,8 @@ class AllowedFolders:
                 "Check the spelling; relative paths are taken from "
                 f"{self.base if self.base is not None else 'nowhere'}.",
             ) from error
-        if stat.S_ISDIR(mode):
-            raise InputFileError(
-                f"{_shown(str(real))} is a folder; one expression file was expected.",
-                "Give the path of the file itself.",
-            )
-        if not stat.S_ISREG(mode):
+        # Some formats are folders; the readers refuse the others.
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputFileError(
                 f"{_shown(str(real))} is not a regular file.", "Give the path of a file."
             )

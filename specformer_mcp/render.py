@@ -32,6 +32,9 @@ def embedded(answer: Embedded) -> str:
             f"… and {hidden} more samples, embedded too; for one of them call embed_sample again "
             "with sample=NAME."
         )
+    lines += [
+        f"left out: {clean(one.name)}: {one.reason}" for one in answer.left_out[:TEXT_SAMPLES]
+    ]
     how = "stated by the caller" if unit.overridden else f"confidence {unit.confidence:.2f}"
     lines += [
         f"unit: {unit.name}, {unit.scale} ({how})",
@@ -39,7 +42,7 @@ def embedded(answer: Embedded) -> str:
         f"measured; of {genes.rows} rows {genes.unknown} unknown, {genes.ambiguous} ambiguous, "
         f"{genes.renamed} renamed, {genes.merged} merged",
     ]
-    return _with_provenance(lines, answer.provenance)
+    return _with_provenance([*lines, *answer.notes], answer.provenance)
 
 
 def cohorts(answer: Cohorts) -> str:

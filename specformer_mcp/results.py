@@ -63,12 +63,21 @@ class EmbeddedSample(Result):
     genes_measured: int
 
 
+class LeftOut(Result):
+    """A sample of the file that could not be ordered, and why."""
+
+    name: str
+    reason: str
+
+
 class Embedded(Result):
     """Answer of embed_sample."""
 
     samples: list[EmbeddedSample]
     n_samples: int
     not_listed: int
+    left_out: list[LeftOut]
+    notes: list[str] = Field(description="What the reader decided about the file")
     source: str
     unit: Unit
     genes: Genes

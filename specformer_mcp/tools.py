@@ -11,7 +11,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -23,7 +23,10 @@ from specformer_mcp import analysis, render
 from specformer_mcp.engine import Engine, samples_of
 from specformer_mcp.paths import AllowedFolders
 from specformer_mcp.results import Cohorts, Embedded, Pathways, Prediction
-from specformer_mcp.samples import Sample, SampleStore
+from specformer_mcp.samples import SampleStore
+
+if TYPE_CHECKING:
+    from specformer_encoder.profiles import ProfileSet
 
 logger = logging.getLogger(__name__)
 
@@ -97,37 +100,38 @@ def register_tools(
         handles; the numbers never need to pass through you.
         """
         with _errors_for_the_model("embed_sample"):
-            samples = _read(path, values, unit, sample)
-            if len(samples) > store.capacity:
-                raise InputFileError(
-                    f"{samples[0].source} holds {len(samples)} samples; the server keeps "
-                    f"{store.capacity} at a time.",
-                    "Name one with sample=NAME, or split the file.",
-                )
+            profiles = _read(path, values, unit, sample)
+            samples = [one for block in profiles for one in samples_of(block)]
             for one in samples:
                 store.put(one)
             engine.embed(samples, budget_s=EMBED_BUDGET_S)
-            answer = analysis.embedded(engine, samples)
+            answer = analysis.embedded(engine, samples, profiles)
             return _answer(render.embedded(answer), answer)
 
     def _read(
         path: str | None, values: dict[str, float] | None, unit: str | None, sample: str | None
-    ) -> list[Sample]:
+    ) -> list[ProfileSet]:
         if (path is None) == (values is None):
             raise InputFileError(
                 f"embed_sample takes either path or values; {'both' if path else 'neither'} came.",
                 "Call it again with the path of an expression file.",
             )
         if path is not None:
-            profiles = engine.read(folders.resolve(path), unit=unit)
-            return samples_of(profiles, sample=sample)
+            raw = engine.open(folders.resolve(path))
+            if sample is None and len(raw.samples) > store.capacity:
+                raise InputFileError(
+                    f"{raw.source} holds {len(raw.samples)} samples; the server keeps "
+                    f"{store.capacity} at a time.",
+                    "Name one with sample=NAME, or split the file.",
+                )
+            return list(engine.resolve(raw, unit=unit, sample=sample))
         assert values is not None  # noqa: S101 - exactly one of the two is given
         if len(values) > MOST_VALUES:
             raise InputFileError(
                 f"{len(values)} inline values came; at most {MOST_VALUES} are taken.",
                 "Put them into a file and give its path.",
             )
-        return samples_of(engine.read_values(values, sample=sample or "sample", unit=unit))
+        return [engine.read_values(values, sample=sample or "sample", unit=unit)]
 
     @tool("Nearest reference cohorts")
     def nearest_cohorts(

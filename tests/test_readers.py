@@ -2,7 +2,9 @@
 
 import bz2
 import gzip
+import io
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,14 @@ def write(folder, name, content):
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def zipped(members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def assert_is_table(raw, genes=ENSEMBL):
@@ -99,6 +109,8 @@ def test_delimited_layouts(tmp_path, text):
         ("m.tsv.gz", gzip.compress),
         ("m.tsv.bz2", bz2.compress),
         ("m.tsv.zst", lambda b: pa.compress(b, "zstd", asbytes=True)),
+        ("m.tsv.gz", lambda b: gzip.compress(b[:40]) + gzip.compress(b[40:])),  # as bgzip writes
+        ("m.zip", lambda b: zipped({"folder/": b"", "folder/m.tsv": b, "__MACOSX/._m.tsv": b"x"})),
         ("renamed.tsv", gzip.compress),
     ],
 )
@@ -231,7 +243,12 @@ BAD_TEXT = {
     "prose": (b"once upon a time\nthere was\n", FILE, "is no table"),
     "binary": (bytes(range(256)) * 40, FILE, "binary data"),
     "random": (np.random.default_rng(0).bytes(5000), FILE, "binary data"),
-    "xlsx": (b"PK\x03\x04" + bytes(60), FILE, "Excel"),
+    "broken zip": (b"PK\x03\x04" + bytes(60), FILE, "zip archive and cannot be read"),
+    "xlsx": (zipped({"[Content_Types].xml": b"<x/>", "xl/a.xml": b"<x/>"}), FILE, "Excel"),
+    "zip of two": (zipped({"a.tsv": b"x", "b.tsv": b"y"}), FILE, "2 files .'a.tsv', 'b.tsv'"),
+    "zip of none": (zipped({"__MACOSX/a.tsv": b"x"}), FILE, "0 files; one was"),
+    "zip in zip": (zipped({"a.zip": zipped({"b": b"x"})}), FILE, "inside an archive"),
+    "zip of gzip": (zipped({"a.tsv.gz": gzip.compress(b"x")}), FILE, "compressed twice"),
     "xls": (b"\xd0\xcf\x11\xe0" + bytes(60), FILE, "Excel"),
     "rds": (gzip.compress(b"X\n\x00\x00\x00\x03" + bytes(60)), FILE, r"\.rds"),
     "h5ad": (b"\x89HDF\r\n\x1a\n" + bytes(60), FILE, "HDF5"),

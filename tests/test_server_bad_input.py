@@ -235,7 +235,7 @@ def test_a_bug_is_logged_with_its_traceback_and_told_in_a_sentence(tmp_path, cap
     """An engine whose release object is broken stands for any bug below the tools."""
 
     class Broken(Engine):
-        def read(self, *_, **__):
+        def open(self, *_, **__):
             raise ZeroDivisionError("the inner secret")
 
     async def conversation(client):

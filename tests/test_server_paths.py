@@ -65,8 +65,7 @@ def test_what_is_no_file(place):
     inside, _, folders = place
     with pytest.raises(SpecformerError, match="no readable file"):
         folders.resolve("missing.tsv")
-    with pytest.raises(SpecformerError, match="is a folder"):
-        folders.resolve(str(inside))
+    assert folders.resolve(str(inside)) == inside.resolve()  # some formats are folders
     os.mkfifo(inside / "pipe")
     with pytest.raises(SpecformerError, match="not a regular file"):
         folders.resolve("pipe")

@@ -28,7 +28,7 @@ from specformer_encoder.corpus import FORMAT, GENES, INFO, PACKED, PROFILES
 from specformer_encoder.corpus_sources import Found, Source
 from specformer_encoder.errors import CorpusError, SpecformerError
 from specformer_encoder.files import sha256_of
-from specformer_encoder.genes import MINIMUM_GENES, GeneReport, vocabulary
+from specformer_encoder.genes import GeneReport, vocabulary
 from specformer_encoder.labels import SPLIT_RULE, SPLITS, SampleLabel, Splits, cohort_of
 from specformer_encoder.ordering import gene_sequence, rank_quantiles
 from specformer_encoder.packed import (
@@ -54,7 +54,6 @@ BLOCK = 256
 _LIMITS = Limits(
     max_bytes=1 << 50, max_inflated_bytes=1 << 50, max_samples=1_000_000, max_genes=1_000_000
 )
-_SPARSE = f"fewer than {MINIMUM_GENES} genes expressed"
 _TWICE = "the same profile was read from an earlier file"
 
 
@@ -117,8 +116,10 @@ class Passes:
             self._tell(f"{source.path.name}: reading as {source.source}, {source.unit}")
             for block in _blocks(source):
                 read.unit, read.genes = block.unit, block.genes
+                read.samples += len(block) + len(block.left_out)
+                for column, reason in block.left_out.items():
+                    read.dropped.setdefault(reason, []).append(column)
                 rows, labels = self._choose(read, block)
-                read.samples += len(block)
                 read.kept += len(rows)
                 if rows:
                     yield self._take(read, block, rows, labels)
@@ -130,14 +131,11 @@ class Passes:
 
     def _choose(self, read: FileRead, block: ProfileSet) -> tuple[list[int], list[SampleLabel]]:
         """Which samples of a block are kept, with their labels; the others are noted."""
-        expressed = (block.values > 0).sum(axis=1)
         rows, labels = [], []
         for row, column in enumerate(block.samples):
             label = read.source.label_of(column)
             if isinstance(label, str):
                 reason = label
-            elif expressed[row] < MINIMUM_GENES:
-                reason = _SPARSE
             elif (label.sample_id, label.unit) in self._seen:
                 reason = _TWICE
             else:
@@ -168,12 +166,6 @@ class Passes:
         return pa.record_batch(columns, schema=_profiles_schema())
 
     def _check_file(self, read: FileRead) -> None:
-        sparse = len(read.dropped.get(_SPARSE, ()))
-        if sparse and sparse == read.samples:
-            raise CorpusError(
-                f"All {sparse} samples of {read.path.name} have {_SPARSE}.",
-                "Check that the file holds expression profiles over human genes.",
-            )
         came = {label.barcode for label in self._labels[len(self._labels) - read.kept :]}
         absent = read.source.expected - came - {s for some in read.dropped.values() for s in some}
         if absent:
@@ -275,9 +267,7 @@ class Passes:
 def _blocks(source: Source) -> Iterator[ProfileSet]:
     """The profiles of one file; what the unit detection refuses is told with the file's name."""
     try:
-        yield from iter_profiles(
-            source.path, unit=source.declared, limits=_LIMITS, block=BLOCK, keep_sparse=True
-        )
+        yield from iter_profiles(source.path, unit=source.declared, limits=_LIMITS, block=BLOCK)
     except SpecformerError as error:
         if source.path.name in error.problem:
             raise

@@ -15,21 +15,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.errors import ExpressionValueError
+from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.genes import MINIMUM_GENES, GeneMapping, GeneReport, map_genes, vocabulary
-from specformer_encoder.raw import RawMatrix
+from specformer_encoder.raw import InMemory, RawMatrix
 from specformer_encoder.readers import Limits, read
+from specformer_encoder.unit_signs import MOST_SAMPLES
 from specformer_encoder.units import UnitCall, detect_unit, to_linear
 
 FloatArray = npt.NDArray[np.float32]
 
 _MILLION = 1_000_000.0
+#: Samples resolved together: 256 × 60,000 genes are 61 MB.
+BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class ProfileSet:
         File name and reader.
     totals
         (S,) sum over the vocabulary in the file's own unit, on the linear scale: reads for counts.
+    notes
+        What the reader decided and a user would want to know.
+    left_out
+        Samples of the file that cannot be ordered → why; they are not among `samples`.
     """
 
     samples: list[str]
@@ -60,6 +67,8 @@ class ProfileSet:
     source: str
     format: str
     totals: npt.NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -101,12 +110,7 @@ def load_profiles(
 
 
 def iter_profiles(
-    path: Path,
-    *,
-    unit: str | None = None,
-    limits: Limits | None = None,
-    block: int = 256,
-    keep_sparse: bool = False,
+    path: Path, *, unit: str | None = None, limits: Limits | None = None, block: int = BLOCK
 ) -> Iterator[ProfileSet]:
     """Read a file and resolve it by blocks of at most `block` samples, in file order.
 
@@ -116,23 +120,14 @@ def iter_profiles(
         As in `load_profiles`.
     block
         Samples in a block; the memory needed grows with it, not with the file.
-    keep_sparse
-        As in `resolve`.
 
     Yields
     ------
     ProfileSet
-        All with the same unit and the same gene report.
+        All with the same unit and the same gene report; one may be empty if all its samples were
+        left out.
     """
-    raw = read(path, limits=limits or Limits())
-    profiles = resolve(raw, unit=unit, keep_sparse=keep_sparse)
-    for start in range(0, len(profiles), block):
-        yield dataclasses.replace(
-            profiles,
-            samples=profiles.samples[start : start + block],
-            values=profiles.values[start : start + block],
-            totals=profiles.totals[start : start + block],
-        )
+    yield from resolve_blocks(read(path, limits=limits or Limits()), unit=unit, block=block)
 
 
 def profiles_from_values(
@@ -142,15 +137,15 @@ def profiles_from_values(
     raw = RawMatrix(
         gene_ids=list(values),
         samples=[sample],
-        values=np.fromiter(values.values(), np.float32, len(values))[None, :],
+        cells=InMemory(np.fromiter(values.values(), np.float32, len(values))[None, :]),
         source="the inline values",
         format="inline",
     )
     return resolve(raw, unit=unit)
 
 
-def resolve(raw: RawMatrix, *, unit: str | None = None, keep_sparse: bool = False) -> ProfileSet:
-    """Resolve the identifiers and the unit of what a reader returned.
+def resolve(raw: RawMatrix, *, unit: str | None = None) -> ProfileSet:
+    """Resolve the identifiers and the unit of what a reader returned, all samples at once.
 
     Parameters
     ----------
@@ -158,50 +153,112 @@ def resolve(raw: RawMatrix, *, unit: str | None = None, keep_sparse: bool = Fals
         Values (S, G) as they stand in the file.
     unit
         Overrides the detection.
-    keep_sparse
-        Let profiles with fewer than `MINIMUM_GENES` expressed genes through, for the caller to
-        leave out, rather than refuse the file for one of them.
 
     Returns
     -------
     ProfileSet
         Profiles over the vocabulary.
     """
+    return next(resolve_blocks(raw, unit=unit, block=len(raw.samples)))
+
+
+def resolve_blocks(
+    raw: RawMatrix, *, unit: str | None = None, sample: str | None = None, block: int = BLOCK
+) -> Iterator[ProfileSet]:
+    """Resolve what a reader returned by blocks of at most `block` samples; see `iter_profiles`.
+
+    Parameters
+    ----------
+    raw, unit
+        As in `resolve`.
+    sample
+        The name of the one sample wanted; None = all.
+    block
+        Samples in a block.
+
+    Raises
+    ------
+    InputFileError
+        If there is no sample of that name.
+    """
+    first, last = 0, len(raw.samples)
+    if sample is not None:
+        first = _place(sample, raw)
+        last = first + 1
     mapping = map_genes(raw.gene_ids, raw.source)
     lengths = np.where(mapping.index >= 0, vocabulary().lengths[mapping.index], np.nan)
-    telling = raw.values
-    if keep_sparse:  # an empty profile tells no unit, and would be refused for that
-        flat = np.nanmax(telling, axis=1) == np.nanmin(telling, axis=1)
-        telling = telling[~flat] if flat.any() and not flat.all() else telling
-    call = detect_unit(telling, declared=unit or raw.declared_unit, lengths=lengths)
+    spread = np.unique(np.linspace(0, len(raw.samples) - 1, MOST_SAMPLES).astype(int))
+    some = np.concatenate([raw.rows(i, i + 1) for i in spread])
+    call = detect_unit(some, declared=unit or raw.declared_unit, lengths=lengths)
     # A format that states its unit overrides nobody; only the user does.
     call = dataclasses.replace(call, overridden=unit is not None)
-    values = _onto_vocabulary(to_linear(raw.values, call), mapping)
-    totals = np.asarray(np.nansum(values, axis=1, dtype=np.float64))
-    if not call.length_normalised:
-        values /= vocabulary().lengths
-    total = np.nansum(values, axis=1, dtype=np.float64)
-    expressed = (values > 0).sum(axis=1)
-    for sample, some in zip(raw.samples, expressed, strict=True):
-        if some < MINIMUM_GENES and not keep_sparse:
+    found = False
+    left_out: dict[str, str] = {}
+    for start in range(first, last, block):
+        stop = min(start + block, last)
+        values, totals = _on_vocabulary(raw.rows(start, stop), call, mapping)
+        expressed = (values > 0).sum(axis=1)
+        few = {
+            raw.samples[start + int(i)]: f"It has {expressed[i]} genes with a value above zero; at "
+            f"least {MINIMUM_GENES} are needed to order them."
+            for i in np.flatnonzero(expressed < MINIMUM_GENES)
+        }
+        left_out |= few
+        usable = np.flatnonzero(expressed >= MINIMUM_GENES)
+        found = found or len(usable) > 0
+        if not found and stop == last:
             raise ExpressionValueError(
-                f"Sample {sample!r} in {raw.source} has {some} genes with a value above zero; at "
-                f"least {MINIMUM_GENES} are needed to order them.",
-                "Check that the column is an expression profile, and leave empty samples out.",
+                f"No sample of {raw.source} can be ordered. Sample {next(iter(left_out))!r}: "
+                f"{next(iter(left_out.values()))}",
+                "Check that the columns are expression profiles.",
             )
-    scale = np.divide(_MILLION, total, out=np.zeros_like(total), where=total > 0)
-    values *= scale.astype(np.float32)[:, None]
-    return ProfileSet(raw.samples, values, call, mapping.report, raw.source, raw.format, totals)
+        values = values if len(usable) == len(values) else values[usable]
+        values *= np.asarray(_MILLION / np.nansum(values, axis=1, dtype=float), np.float32)[:, None]
+        yield ProfileSet(
+            samples=[raw.samples[start + int(i)] for i in usable],
+            values=values,
+            unit=call,
+            genes=mapping.report,
+            source=raw.source,
+            format=raw.format,
+            totals=totals[usable],
+            notes=raw.notes,
+            left_out=few,
+        )
 
 
-def _onto_vocabulary(linear: FloatArray, mapping: GeneMapping) -> FloatArray:
-    """(S, G) rows of a file → (S, V); rows of one gene are summed, absent genes are NaN."""
+def _place(sample: str, raw: RawMatrix) -> int:
+    if sample in raw.samples:
+        return raw.samples.index(sample)
+    some = ", ".join(repr(name[:60]) for name in raw.samples[:5])
+    raise InputFileError(
+        f"{raw.source} has no sample {sample[:60]!r}; it has {len(raw.samples)}: "
+        f"{some}{', …' if len(raw.samples) > 5 else ''}.",
+        "Give one of these names, or leave the name out to take all.",
+    )
+
+
+def _on_vocabulary(
+    raw: FloatArray, call: UnitCall, mapping: GeneMapping
+) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+    """(S, G) values of a file → (S, V), linear and length-normalised; and (S,) sums before that.
+
+    Rows of one gene are summed, on the linear scale; absent genes are NaN.
+    """
+    linear = to_linear(raw, call)
     rows = np.flatnonzero(mapping.index >= 0)
     rows = rows[np.argsort(mapping.index[rows], kind="stable")]
     positions, starts = np.unique(mapping.index[rows], return_index=True)
-    values = np.full((linear.shape[0], len(vocabulary())), np.nan, np.float32)
-    # A gene is unmeasured only where all of its rows are.
-    known = np.add.reduceat(~np.isnan(linear[:, rows]), starts, axis=1) > 0
-    sums = np.add.reduceat(np.nan_to_num(linear[:, rows]), starts, axis=1)
-    values[:, positions] = np.where(known, sums, np.nan)
-    return values
+    values = np.full((len(linear), len(vocabulary())), np.nan, np.float32)
+    taken = linear[:, rows]
+    if len(starts) == len(rows):  # every gene in one row: nothing to sum
+        values[:, positions] = taken
+    else:
+        # A gene is unmeasured only where all of its rows are.
+        known = np.add.reduceat(~np.isnan(taken), starts, axis=1) > 0
+        sums = np.add.reduceat(np.nan_to_num(taken), starts, axis=1)
+        values[:, positions] = np.where(known, sums, np.nan)
+    totals = np.asarray(np.nansum(values, axis=1, dtype=np.float64))
+    if not call.length_normalised:
+        values /= vocabulary().lengths
+    return values, totals

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from specformer_encoder.profiles import ProfileSet, resolve
-from specformer_encoder.raw import RawMatrix
+from specformer_encoder.raw import InMemory, RawMatrix
 from specformer_index.errors import ReferenceIndexError
 from specformer_index.names import study_name
 
@@ -66,7 +66,7 @@ def read_medians(path: Path) -> Iterator[tuple[list[MedianLabel], ProfileSet]]:
         raw = RawMatrix(
             gene_ids=genes,
             samples=columns,
-            values=values,
+            cells=InMemory(values),
             source=path.name,
             format="matrix",
             declared_unit=unit,

@@ -1,7 +1,8 @@
 """What the commands on expression files share: options, the loop over files, the output.
 
-A bad file among several is told on stderr and the others are still answered; the exit code is then
-1. With ``--json`` every sample is one JSON object on one line.
+A bad file among several, or a sample of a file that cannot be ordered, is told on stderr and the
+others are still answered; the exit code is then 1. Large files are answered by blocks of samples.
+With ``--json`` every sample is one JSON object on one line.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from specformer_encoder.errors import InputFileError, SpecformerError
+from specformer_encoder.errors import SpecformerError
 from specformer_mcp import analysis
 from specformer_mcp.engine import Engine, samples_of
 from specformer_mcp.samples import Sample
@@ -45,12 +46,16 @@ def answer_files(args: argparse.Namespace, answer: Answer) -> int:
     failed = False
     for name in args.files:
         try:
-            for sample in _samples(engine, name, unit=args.unit, sample=args.sample):
-                extra, text = answer(engine, sample)
-                if args.json:
-                    print(json.dumps(base_fields(engine, sample, name) | extra), flush=True)
-                else:
-                    print(text, flush=True)
+            raw = engine.open(Path(name))
+            for profiles in engine.resolve(raw, unit=args.unit, sample=args.sample):
+                for left_out, why in profiles.left_out.items():
+                    print(
+                        f"specformer {args.command}: {name}: sample {left_out!r} is left out. "
+                        f"{why}",
+                        file=sys.stderr,
+                    )
+                    failed = True
+                _answer_samples(engine, samples_of(profiles), name, args, answer)
         except SpecformerError as error:
             print(f"specformer {args.command}: {name}: {error}", file=sys.stderr)
             failed = True
@@ -77,12 +82,13 @@ def base_fields(engine: Engine, sample: Sample, file: str) -> dict[str, Any]:
     }
 
 
-def _samples(
-    engine: Engine, name: str, *, unit: str | None, sample: str | None
-) -> Iterator[Sample]:
-    path = Path(name)
-    if path.is_dir():
-        raise InputFileError(f"{name} is a folder; a file was expected.", "Name the files in it.")
-    samples = samples_of(engine.read(path, unit=unit), sample=sample)
+def _answer_samples(
+    engine: Engine, samples: list[Sample], file: str, args: argparse.Namespace, answer: Answer
+) -> None:
     engine.embed(samples)
-    yield from samples
+    for sample in samples:
+        extra, text = answer(engine, sample)
+        if args.json:
+            print(json.dumps(base_fields(engine, sample, file) | extra), flush=True)
+        else:
+            print(text, flush=True)

@@ -1,7 +1,8 @@
 """Expression files → `RawMatrix`, one format a module.
 
 `read` looks at the content, not at the file name's ending: Parquet, GDC STAR gene counts, or a
-delimited matrix, each of the text formats plain or compressed with gzip, bzip2 or Zstandard.
+delimited matrix, each of the text formats plain or compressed with gzip, bzip2, Zstandard
+or zip.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers import gdc_star, matrix
+from specformer_encoder.readers import gdc_star, matrix, parquet
 from specformer_encoder.readers.delimited import look
 from specformer_encoder.readers.opening import Limits, check_file, is_parquet, read_head
 
@@ -45,7 +46,7 @@ def read(path: Path, *, limits: Limits = _DEFAULT_LIMITS) -> RawMatrix:
     check_file(path, limits)
     head, _ = read_head(path, limits, _MAGIC_BYTES)
     if is_parquet(path, head, limits):
-        return matrix.read_parquet(path, limits=limits)
+        return parquet.read(path, limits=limits)
     text = look(path, limits)
     if gdc_star.matches(text):
         return gdc_star.read(path, text, limits=limits)

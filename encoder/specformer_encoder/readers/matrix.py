@@ -1,4 +1,4 @@
-"""Expression matrices, delimited or Parquet: genes × samples, or samples × genes.
+"""Expression matrices as delimited text, and the checks that every matrix passes.
 
 What a matrix means is decided in `layout`; here the columns are read, turned to (samples, genes),
 and checked for what no later step could mend: samples of the same name, infinite values, nothing
@@ -8,25 +8,21 @@ value in some samples stays, NaN there. Gene identifiers are left as they stand,
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
-from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers.delimited import Head, parse
-from specformer_encoder.readers.layout import VALUE_NAMES, Layout, arrange, find_layout
+from specformer_encoder.raw import Cells, FloatArray, InMemory, RawMatrix, SomeGenes
+from specformer_encoder.readers.delimited import Columns, Head, parse_pieces
+from specformer_encoder.readers.layout import VALUE_NAMES, Layout, find_layout
 from specformer_encoder.readers.opening import Limits, stem
+from specformer_encoder.readers.spool import Spool
 
-_PEEK_ROWS = 200
-_PEEK_CELLS = 200_000
+_BLOCK_BYTES = 1 << 26  # values looked at together
 _BYTES_PER_VALUE = 4
 #: Totals that counting programs write among the genes: STAR's N_… and HTSeq's __… rows.
 _TOTALS = ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous", "__")
@@ -43,102 +39,42 @@ def read_delimited(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
         Caps on bytes, samples and genes.
     """
     layout = find_layout(head.rows, decimal=head.decimal, source=repr(path.name))
-    _check_width(layout, path.name, limits)
-    texts, values = parse(
-        path,
-        head,
-        names=layout.names,
-        header_rows=layout.header_rows,
-        text_columns=list(layout.id_columns),
-        value_columns=layout.value_columns,
-        limits=limits,
+    check_width(layout, path.name, limits)
+    columns = Columns(
+        layout.names, layout.header_rows, list(layout.id_columns), layout.value_columns
     )
-    return _from_columns(path, layout, texts, values, limits)
+    spool = Spool(budget=limits.memory_bytes, along_genes=layout.genes_in_rows, source=path.name)
+    texts: list[list[str]] = [[] for _ in columns.text]
+    for piece in parse_pieces(path, head, columns, limits=limits):
+        for all_rows, some in zip(texts, piece.texts, strict=True):
+            all_rows += some
+        check_rows(layout, len(texts[0]), path.name, limits)
+        spool.add(piece.values if layout.genes_in_rows else piece.values.T)
+    return name_matrix(path, layout, texts, spool.cells(), limits)
 
 
-def read_parquet(path: Path, *, limits: Limits) -> RawMatrix:
-    """Read a Parquet matrix; the first text column or pandas' index names the rows.
+def name_matrix(
+    path: Path, layout: Layout, texts: list[list[str]], cells: Cells, limits: Limits
+) -> RawMatrix:
+    """Name samples and genes of a matrix.
 
     Parameters
     ----------
-    path
-        The file.
+    path, layout
+        The file and what its columns mean.
+    texts
+        The cells of each identifier column.
+    cells
+        Samples × genes.
     limits
-        Caps on bytes, samples and genes. The cap on inflated bytes is held against rows × columns
-        before anything is decoded: run-length encoding hides the size of a table.
+        Caps on samples and genes.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            rows, columns = file.metadata.num_rows, file.metadata.num_columns
-            if rows * columns * _BYTES_PER_VALUE > limits.max_inflated_bytes:
-                raise InputFileError(
-                    f"{path.name!r} holds {rows:,} × {columns:,} values, more than "
-                    f"{limits.max_inflated_bytes:,} bytes once decoded, which is the limit.",
-                    "Split the matrix by samples, or raise the limit.",
-                )
-            if rows > max(limits.max_genes, limits.max_samples):
-                raise _too_many(path.name, rows, "rows", max(limits.max_genes, limits.max_samples))
-            table = file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise InputFileError(
-            f"{path.name!r} starts like Parquet and cannot be read ({error}).",
-            "It is damaged or was cut off: copy or export it again.",
-        ) from None
-    layout = _parquet_layout(table, path.name)
-    _check_width(layout, path.name, limits)
-    texts = [
-        [_label(v) for v in table.column(j).to_pylist()] for j in layout.id_columns
-    ]  # fmt: skip
-    values = np.empty((len(layout.value_columns), table.num_rows), np.float32)
-    for i, j in enumerate(layout.value_columns):
-        kind = table.schema.field(j).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-            raise ExpressionValueError(
-                f"Column {layout.names[j]!r} of {path.name!r} has type {kind}, where numbers were "
-                "expected.",
-                "Store the values as float or integer, or leave the column out.",
-            )
-        values[i] = table.column(j).to_numpy()
-    return _from_columns(path, layout, texts, values, limits)
-
-
-def _parquet_layout(table: Any, name: str) -> Layout:
-    names = [str(n) for n in table.column_names]
-    if table.num_rows == 0 or len(names) < 2:
-        raise InputFileError(
-            f"{name!r} has {table.num_rows} rows and {len(names)} columns.",
-            "Give a table with one gene column and at least one column of expression values.",
-        )
-    stored = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get(
-        "index_columns", []
-    )
-    index = [i for i in stored if isinstance(i, str) and i in names]
-    hint = names.index(index[0]) if index else None
-    peek = table.slice(0, max(5, min(_PEEK_ROWS, _PEEK_CELLS // len(names))))
-    cells = [[_label(v) for v in peek.column(j).to_pylist()] for j in range(len(names))]
-    data = list(zip(*cells, strict=True))
-    return arrange(names, data, header_rows=0, decimal=".", source=repr(name), id_hint=hint)
-
-
-def _label(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _from_columns(
-    path: Path,
-    layout: Layout,
-    texts: list[list[str]],
-    columns: npt.NDArray[np.float32],
-    limits: Limits,
-) -> RawMatrix:
-    """Name samples and genes, and turn columns (C, rows) to (samples, genes)."""
     labels = [text.strip() for text in texts[0]]
     if len(texts) == 2:
         labels = [_composite(a, b.strip()) for a, b in zip(labels, texts[1], strict=True)]
     headers = [layout.names[j] for j in layout.value_columns]
     if not layout.genes_in_rows:
-        values = np.ascontiguousarray(columns.T)
-        return assemble(headers, labels, values, source=path.name, limits=limits)
+        return assemble(headers, labels, cells, source=path.name, limits=limits)
     generic = [h.lower() in VALUE_NAMES for h in headers]
     if len(headers) == 1 and generic[0]:
         headers = [stem(path)]
@@ -148,7 +84,7 @@ def _from_columns(
             f"({', '.join(headers[:6])}), not samples.",
             "Keep the gene column and one of them: counts, or TPM.",
         )
-    return assemble(labels, headers, columns, source=path.name, limits=limits)
+    return assemble(labels, headers, cells, source=path.name, limits=limits)
 
 
 def _composite(symbol: str, entrez: str) -> str:
@@ -159,13 +95,22 @@ def _composite(symbol: str, entrez: str) -> str:
     return f"{symbol or '?'}|{entrez}"
 
 
-def _check_width(layout: Layout, name: str, limits: Limits) -> None:
+def check_width(layout: Layout, name: str, limits: Limits) -> None:
     """Refuse too many value columns before they are parsed."""
     most, what = (
         (limits.max_samples, "samples") if layout.genes_in_rows else (limits.max_genes, "genes")
     )
     if len(layout.value_columns) > most:
         raise _too_many(name, len(layout.value_columns), what, most)
+
+
+def check_rows(layout: Layout, rows: int, name: str, limits: Limits) -> None:
+    """Refuse too many rows while they are parsed."""
+    most, what = (
+        (limits.max_genes, "genes") if layout.genes_in_rows else (limits.max_samples, "samples")
+    )
+    if rows > most:
+        raise _too_many(name, rows, what, most)
 
 
 def _too_many(name: str, number: int, what: str, most: int) -> InputFileError:
@@ -178,7 +123,7 @@ def _too_many(name: str, number: int, what: str, most: int) -> InputFileError:
 def assemble(
     gene_ids: Sequence[str],
     samples: Sequence[str],
-    values: npt.NDArray[np.float32],
+    values: FloatArray | Cells,
     *,
     source: str,
     limits: Limits,
@@ -193,7 +138,7 @@ def assemble(
     gene_ids, samples
         G and S names.
     values
-        (S, G) float32, NaN where there is no value.
+        (S, G) float32, NaN where there is no value; an array, or cells to be fetched.
     source, file_format, declared_unit, notes
         As in `RawMatrix`.
     limits
@@ -219,33 +164,52 @@ def assemble(
             else f"{source!r} has a sample without a name (number {list(samples).index('') + 1})"
         )
         raise InputFileError(f"{problem}.", "Give each sample its own name.")
-    infinite = np.argwhere(np.isinf(values))
-    if len(infinite):
-        s, g = infinite[0]
-        raise ExpressionValueError(
-            f"{source!r} has an infinite value at gene {gene_ids[g]!r}, sample {samples[s]!r} "
-            f"({len(infinite)} in all).",
-            "Undo the step that divided by zero or took the log of zero.",
-        )
-    measured = ~np.isnan(values)
-    silent = np.flatnonzero(~np.any(measured, axis=1))
-    if len(silent):
-        raise ExpressionValueError(
-            f"Sample {samples[silent[0]]!r} in {source!r} has no value at all.",
-            "Leave the sample out.",
-        )
-    keep = measured.any(axis=0) & ~np.array([g.startswith(_TOTALS) for g in gene_ids], bool)
-    if not keep.any():
+    cells = InMemory(values) if isinstance(values, np.ndarray) else values
+    measured = _measured_genes(cells, gene_ids, samples, source)
+    measured &= ~np.array([g.startswith(_TOTALS) for g in gene_ids], bool)
+    if not measured.any():
         raise InputFileError(f"{source!r} has no gene with a value.", "Export the table again.")
-    if not keep.all():
-        values = values[:, keep]
-        gene_ids = [g for g, kept in zip(gene_ids, keep, strict=True) if kept]
+    if not measured.all():
+        keep = np.flatnonzero(measured)
+        cells = (
+            InMemory(cells.array[:, keep])
+            if isinstance(cells, InMemory)
+            else SomeGenes(cells, keep)
+        )
+        gene_ids = [gene_ids[int(g)] for g in keep]
     return RawMatrix(
         gene_ids=list(gene_ids),
         samples=list(samples),
-        values=values,
+        cells=cells,
         source=source,
         format=file_format,
         declared_unit=declared_unit,
         notes=notes,
     )
+
+
+def _measured_genes(
+    cells: Cells, gene_ids: Sequence[str], samples: Sequence[str], source: str
+) -> npt.NDArray[np.bool_]:
+    """(G,) genes with a value in any sample; refuses infinite values and samples without any."""
+    measured = np.zeros(len(gene_ids), bool)
+    step = max(1, _BLOCK_BYTES // (_BYTES_PER_VALUE * max(len(gene_ids), 1)))
+    for start in range(0, len(samples), step):
+        block = cells.rows(start, min(start + step, len(samples)))
+        infinite = np.argwhere(np.isinf(block))
+        if len(infinite):
+            s, g = infinite[0]
+            raise ExpressionValueError(
+                f"{source!r} has an infinite value at gene {gene_ids[g]!r}, sample "
+                f"{samples[start + s]!r}.",
+                "Undo the step that divided by zero or took the log of zero.",
+            )
+        known = ~np.isnan(block)
+        silent = np.flatnonzero(~known.any(axis=1))
+        if len(silent):
+            raise ExpressionValueError(
+                f"Sample {samples[start + silent[0]]!r} in {source!r} has no value at all.",
+                "Leave the sample out.",
+            )
+        measured |= known.any(axis=0)
+    return measured

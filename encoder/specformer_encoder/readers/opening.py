@@ -2,7 +2,8 @@
 
 Everything that can be wrong with a file before its first cell is read is caught here: it is
 missing, a folder, empty, too large, of a kind that is not an expression matrix, truncated, or
-compressed so well that it would fill the memory. Compressed files are inflated as a stream and
+compressed so well that it would fill the memory. Compressed files (gzip, bzip2, Zstandard, a zip
+archive of one file) are inflated as a stream and
 the stream stops at the cap, so a small file cannot become a large problem.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import io
 import stat
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,27 +34,33 @@ class Limits:
         Size of its content once decompressed.
     max_samples, max_genes
         Columns and rows of the matrix.
+    memory_bytes
+        Values kept in memory; a larger matrix is kept in a temporary file, or left in its own.
     """
 
     max_bytes: int = 2_000_000_000
     max_inflated_bytes: int = 8_000_000_000
     max_samples: int = 20_000
     max_genes: int = 200_000
+    memory_bytes: int = 1 << 30
 
 
 #: Compressions that are read, by the bytes a file starts with.
-_CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
-_CODEC_NAMES = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
+_CODECS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
+_CODEC_NAMES = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard", "zip": "zip"}
+_EXCEL_MEMBER = "[Content_Types].xml"
+_NO_MEMBERS = ("__MACOSX/", ".DS_Store")  # what macOS adds to an archive
 
 _TO_TEXT = "Save the expression table as TSV, CSV or Parquet, genes in rows and samples in columns."
 
 #: Files that are recognised and refused by name: first bytes → (what it is, what to do).
 _REFUSED: tuple[tuple[bytes, str, str], ...] = (
-    (
-        b"PK\x03\x04",
-        "an Excel workbook (.xlsx) or another zip archive",
-        "In Excel, save the sheet as 'CSV UTF-8' or tab-delimited text; unpack any other archive.",
-    ),
+    (b"PK\x03\x04", "a zip archive inside an archive", "Unpack it and give the table inside."),
     (
         b"\xd0\xcf\x11\xe0",
         "an old Excel workbook (.xls)",
@@ -68,6 +77,9 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (b"RDA", "R data (.RData)", "In R: load it and write.csv(as.matrix(x), 'table.csv')."),
     (b"\x89HDF", "HDF5 (.h5ad, .h5)", _TO_TEXT),
     (b"ARROW1", "Feather or Arrow IPC", _TO_TEXT),
+    (b"\x1f\x8b", "compressed twice", "Decompress it once."),
+    (b"BZh", "compressed twice", "Decompress it once."),
+    (b"\x28\xb5\x2f\xfd", "compressed twice", "Decompress it once."),
     (b"\xfd7zXZ\x00", "xz-compressed", "Decompress it, or compress it with gzip instead."),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it and give the table inside."),
     (b"%PDF", "a PDF document", _TO_TEXT),
@@ -78,7 +90,19 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (b"<html", "a web page", "Download the file itself: this is the page about it."),
 )
 
-_STEM_ENDINGS = (".gz", ".bz2", ".zst", ".tsv", ".csv", ".txt", ".tab", ".parquet", ".pq", ".gct")
+_STEM_ENDINGS = (
+    ".gz",
+    ".bz2",
+    ".zst",
+    ".zip",
+    ".tsv",
+    ".csv",
+    ".txt",
+    ".tab",
+    ".parquet",
+    ".pq",
+    ".gct",
+)
 _PARQUET = b"PAR1"
 _TAR_MAGIC = slice(257, 262)
 
@@ -164,7 +188,11 @@ class InflatedStream(io.RawIOBase):
         magic = file.read(4)
         file.seek(0)
         self.codec = next((c for start, c in _CODECS.items() if magic.startswith(start)), None)
-        self._stream = pa.CompressedInputStream(file, self.codec) if self.codec else file
+        if self.codec == "zip":
+            file.close()
+            self._stream = _open_member(path)
+        else:
+            self._stream = pa.CompressedInputStream(file, self.codec) if self.codec else file
 
     def readable(self) -> bool:
         """Tell the readers that stack on this stream that it can be read."""
@@ -182,9 +210,9 @@ class InflatedStream(io.RawIOBase):
         wanted = room if size is None or size < 0 else min(size, room)
         try:
             block: bytes = self._stream.read(wanted)
-        except OSError as error:
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             name = _CODEC_NAMES.get(self.codec or "", "")
-            if "runcated" in str(error):
+            if "runcated" in str(error) or isinstance(error, EOFError):
                 raise InputFileError(
                     f"{self._name!r} is truncated: its {name} data ends early.",
                     "Download or copy it again, and compare its size with the original.",
@@ -213,6 +241,43 @@ class InflatedStream(io.RawIOBase):
         if not self.closed and self._stream is not None:
             self._stream.close()
         super().close()
+
+
+def _open_member(path: Path) -> Any:
+    """Open the one file of a zip archive."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputFileError(
+            f"{path.name!r} starts like a zip archive and cannot be read ({error}).",
+            "It is damaged or was cut off: download or copy it again.",
+        ) from None
+    members = [m for m in archive.infolist() if not m.is_dir()]
+    if any(member.filename == _EXCEL_MEMBER for member in members):
+        raise InputFileError(
+            f"{path.name!r} is an Excel workbook (.xlsx); a TSV, CSV or Parquet table was "
+            "expected.",
+            "In Excel, save the sheet as 'CSV UTF-8' or tab-delimited text.",
+        )
+    members = [
+        m
+        for m in members
+        if not m.filename.startswith(_NO_MEMBERS) and Path(m.filename).name not in _NO_MEMBERS
+    ]
+    if len(members) != 1:
+        names = ", ".join(repr(m.filename[:60]) for m in members[:5])
+        raise InputFileError(
+            f"{path.name!r} is a zip archive of {len(members)} files{f' ({names})' * bool(names)}; "
+            "one was expected.",
+            "Unpack it and give the expression table.",
+        )
+    try:
+        return archive.open(members[0])
+    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise InputFileError(
+            f"{members[0].filename!r} in {path.name!r} cannot be read ({error}).",
+            "Unpack it, with its password if it has one, and give the table inside.",
+        ) from None
 
 
 def read_head(path: Path, limits: Limits, size: int) -> tuple[bytes, bool]:
