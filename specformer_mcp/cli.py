@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "evaluate a release on the test patients of a corpus",
     "release": "make or inspect a model release",
     "index": "build or inspect a reference index",
-    "data": "build a corpus from labelled or downloaded files",
+    "data": "fetch public data sets, build a corpus for training",
 }
 
 

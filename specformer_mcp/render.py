@@ -38,11 +38,11 @@ def embedded(answer: Embedded) -> str:
     how = "stated by the caller" if unit.overridden else f"confidence {unit.confidence:.2f}"
     lines += [
         f"unit: {unit.name}, {unit.scale} ({how})",
-        f"genes: {genes.identifiers}; {genes.measured} of {genes.vocabulary} vocabulary genes "
-        f"measured; of {genes.rows} rows {genes.unknown} unknown, {genes.ambiguous} ambiguous, "
-        f"{genes.renamed} renamed, {genes.merged} merged",
+        *(f"unit warning: {warning}" for warning in unit.warnings),
+        *(f"genes: {clean(line, width=240)}" for line in genes.account),
+        *(f"note: {clean(line, width=240)}" for line in answer.notes),
     ]
-    return _with_provenance([*lines, *answer.notes], answer.provenance)
+    return _with_provenance(lines, answer.provenance)
 
 
 def cohorts(answer: Cohorts) -> str:

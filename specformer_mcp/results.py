@@ -39,20 +39,25 @@ class Unit(Result):
     scale: str
     confidence: float
     evidence: list[str]
+    warnings: list[str]
     overridden: bool = Field(description="The caller stated the unit")
 
 
 class Genes(Result):
     """What became of the gene identifiers."""
 
-    identifiers: str = Field(description="Kind of identifier")
+    identifiers: str = Field(description="Kind of identifier that most rows have")
     rows: int
+    exact: int
     renamed: int
-    merged: int = Field(description="Rows merged into another row of the same gene")
-    ambiguous: int
+    repaired: int = Field(description="Symbols turned back from a spreadsheet's dates")
+    merged: int = Field(description="Rows of one gene, summed on the linear scale")
+    ambiguous: int = Field(description="Left out: the name may mean several genes")
     unknown: int
+    outside_vocabulary: int
     measured: int = Field(description="Genes of the vocabulary measured")
     vocabulary: int
+    account: list[str] = Field(description="The same in sentences, with the first names of each")
 
 
 class EmbeddedSample(Result):

@@ -7,6 +7,7 @@ to do next; anything else is logged with its traceback and told in one sentence.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from specformer_encoder.errors import InputFileError, SpecformerError
+from specformer_encoder.sources import Located, is_remote, locate
 from specformer_mcp import analysis, render
 from specformer_mcp.engine import Engine, samples_of
 from specformer_mcp.paths import AllowedFolders
@@ -40,7 +42,6 @@ READ_ONLY = {
     "read_only_hint": True,
     "destructive_hint": False,
     "idempotent_hint": True,
-    "open_world_hint": False,
 }
 
 
@@ -61,25 +62,28 @@ def register_tools(
         From where files may be read.
     """
 
-    def tool(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def tool(
+        title: str, *, open_world: bool = False
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
             server.add_tool(
                 function,
                 title=title,
                 description=inspect.getdoc(function),
-                annotations=ToolAnnotations(title=title, **READ_ONLY),
+                annotations=ToolAnnotations(title=title, open_world_hint=open_world, **READ_ONLY),
             )
             return function
 
         return add
 
-    @tool("Embed an expression profile")
+    @tool("Embed an expression profile", open_world=True)  # gdc:<uuid> is fetched
     def embed_sample(
         path: Annotated[
             str | None,
             Field(
-                description="Expression file the server can read: matrix (TSV, CSV, Parquet; "
-                ".gz, .zst) with genes as rows, or a GDC STAR counts file"
+                description="Expression file the server can read: a matrix (TSV, CSV, Parquet, "
+                "Feather, GCT, H5AD, MTX folder; .gz, .zip …), the output of STAR, HTSeq, "
+                "featureCounts, RSEM, Salmon or kallisto, or gdc:<uuid> for an open GDC file"
             ),
         ] = None,
         values: Annotated[
@@ -117,14 +121,16 @@ def register_tools(
                 "Call it again with the path of an expression file.",
             )
         if path is not None:
-            raw = engine.open(folders.resolve(path))
+            located = locate(path) if is_remote(path) else Located(folders.resolve(path))
+            raw = engine.open(located.path)
             if sample is None and len(raw.samples) > store.capacity:
                 raise InputFileError(
                     f"{raw.source} holds {len(raw.samples)} samples; the server keeps "
                     f"{store.capacity} at a time.",
                     "Name one with sample=NAME, or split the file.",
                 )
-            return list(engine.resolve(raw, unit=unit, sample=sample))
+            raw = dataclasses.replace(raw, notes=(*located.notes, *raw.notes))
+            return [located.label(block) for block in engine.resolve(raw, unit=unit, sample=sample)]
         assert values is not None  # noqa: S101 - exactly one of the two is given
         if len(values) > MOST_VALUES:
             raise InputFileError(

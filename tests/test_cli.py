@@ -140,7 +140,7 @@ def test_report_through_a_real_server():
     done = specformer("report", TUMOR)
     assert done.returncode == 0, done.stderr
     report = done.stdout
-    for part in ("unit", "gene identifiers", "gene coverage", "Cancer type", "prediction set"):
+    for part in ("unit", "vocabulary genes measured", "Cancer type", "prediction set"):
         assert part in report
     for part in ("out of distribution", "Nearest cohorts", "Pathways that stand out"):
         assert part in report

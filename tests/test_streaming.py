@@ -101,7 +101,7 @@ def test_a_file_without_any_usable_sample_is_refused(frame, tmp_path):
     thin = frame.copy()
     thin.iloc[MINIMUM_GENES - 1 :] = 0
     path = written(thin, tmp_path, "genes in rows.tsv")
-    with pytest.raises(ExpressionValueError, match=r"No sample of .* 'S0': It has \d+ genes"):
+    with pytest.raises(ExpressionValueError, match=r"No sample of .* 'S0' has \d+ genes"):
         list(iter_profiles(path, block=4))
 
 
@@ -164,3 +164,15 @@ except InputFileError as error:
     )
     assert "temporary folder cannot take its values" in done.stdout
     assert "TMPDIR" in done.stdout
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_lines_of_more_than_a_hundred_kilobytes(tmp_path, delimiter):
+    genes = vocabulary().ensembl_ids[:12_000]
+    values = np.random.default_rng(4).integers(0, 9_000, (3, len(genes)))
+    path = tmp_path / "wide.csv"
+    pd.DataFrame(values, SAMPLES[:3], genes).to_csv(path, sep=delimiter)
+    assert len(path.read_text().splitlines()[0]) > 131_072
+    raw = read(path)
+    assert raw.gene_ids == genes
+    np.testing.assert_array_equal(raw.values, values)

@@ -14,7 +14,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,11 @@ Progress = Callable[[str], None]
 BLOCK = 256
 #: A corpus is built from the user's own files; the caps on a stranger's do not apply.
 _LIMITS = Limits(
-    max_bytes=1 << 50, max_inflated_bytes=1 << 50, max_samples=1_000_000, max_genes=1_000_000
+    max_bytes=1 << 50,
+    max_inflated_bytes=1 << 50,
+    max_samples=1_000_000,
+    max_genes=1_000_000,
+    memory_bytes=1 << 28,
 )
 _TWICE = "the same profile was read from an earlier file"
 
@@ -67,6 +71,7 @@ class FileRead:
     kept: int = 0
     unit: UnitCall | None = None
     genes: GeneReport | None = None
+    notes: list[str] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -117,6 +122,7 @@ class Passes:
             for block in _blocks(source):
                 read.unit, read.genes = block.unit, block.genes
                 read.samples += len(block) + len(block.left_out)
+                read.notes += [note for note in block.notes if note not in read.notes]
                 for column, reason in block.left_out.items():
                     read.dropped.setdefault(reason, []).append(column)
                 rows, labels = self._choose(read, block)
@@ -257,8 +263,14 @@ class Passes:
                 f"The patient of {unknown} samples is not known; each stands for itself, so two of "
                 "one patient may be in two splits."
             )
-        if unused := self._found.unused:
-            said.append(f"{len(unused)} files were not used: no table or rule labels them.")
+        if unused := sorted(path.name for path in self._found.unused):
+            said.append(
+                f"{len(unused)} files were not used, for no table or rule labels them: "
+                + ", ".join(unused[:5])
+            )
+        for read in self._read:
+            told = read.unit.warnings if read.unit else []
+            said += [f"{read.path.name}: {warning}" for warning in told]
         if silent := int((statistics.idf == 0).sum()):
             said.append(f"{silent} genes have no weight: no training profile expresses them.")
         return said
@@ -275,12 +287,12 @@ def _blocks(source: Source) -> Iterator[ProfileSet]:
 
 
 def _profiles_schema() -> pa.Schema:
-    fields = [pa.field(name, pa.string()) for name in LABELS]
-    fields += [pa.field(name, pa.string()) for name in ("file", "called_unit", "scale")]
-    fields.append(pa.field("unit_confidence", pa.float32()))
-    fields += [pa.field(name, kind) for name, kind in PROFILE_COLUMNS]
-    fields.append(pa.field("values", pa.list_(pa.float32(), len(vocabulary()))))
-    return pa.schema(fields)
+    columns = [pa.field(name, pa.string()) for name in LABELS]
+    columns += [pa.field(name, pa.string()) for name in ("file", "called_unit", "scale")]
+    columns.append(pa.field("unit_confidence", pa.float32()))
+    columns += [pa.field(name, kind) for name, kind in PROFILE_COLUMNS]
+    columns.append(pa.field("values", pa.list_(pa.float32(), len(vocabulary()))))
+    return pa.schema(columns)
 
 
 def _told(read: FileRead) -> dict[str, Any]:
@@ -290,9 +302,16 @@ def _told(read: FileRead) -> dict[str, Any]:
         "samples": read.samples,
         "profiles": read.kept,
         "dropped": read.dropped,
-        "unit_call": asdict(read.unit) if read.unit else None,
+        "notes": read.notes,
+        "unit_call": _call(read.unit) if read.unit else None,
         "gene_report": asdict(read.genes) if read.genes else None,
     }
+
+
+def _call(unit: UnitCall) -> dict[str, Any]:
+    """What was decided and why, without the numbers that it was decided on."""
+    names = (f.name for f in fields(unit) if f.name != "typical")
+    return {name: getattr(unit, name) for name in names}
 
 
 def _identity(path: Path) -> dict[str, Any]:

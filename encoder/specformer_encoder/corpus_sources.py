@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from specformer_encoder import catalogue
 from specformer_encoder.disease_names import GTEX_TISSUES, TARGET_STUDIES, TCGA_STUDIES
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.labels import FORM, SampleLabel, patient_of, read_labels
@@ -30,26 +31,29 @@ from specformer_encoder.labels import FORM, SampleLabel, patient_of, read_labels
 #: What a matrix of a labelled folder may be called after `<source>.<unit>`.
 _ENDING = re.compile(r"\.(parquet|feather|arrow|tsv|csv|txt|gct|h5ad)(\.(gz|bz2|zst))?")
 
-#: Files of profiles by their name without `.gz`: source, name of the view, unit of the values.
-#: The first five are the five normalizations of one TCGA sample.
+#: Public files of profiles by their name on disk: file, source, name of the view. Xena's are one
+#: source, so a sample that two of its files hold in one unit is taken once; the first five are the
+#: five normalizations of one TCGA sample.
 _MATRICES = {
-    "tcga_RSEM_gene_tpm": ("xena", "tpm", "log2(tpm+0.001)"),
-    "tcga_RSEM_gene_fpkm": ("xena", "fpkm", "log2(fpkm+0.001)"),
-    "tcga_gene_expected_count": ("xena", "expected_counts", "log2(expected_count+1)"),
-    "tcga_RSEM_Hugo_norm_count": ("xena", "rsem_normalized", "log2(norm_count+1)"),
-    "EB++AdjustPANCAN_IlluminaHiSeq_RNASeqV2.geneExp.xena": (
-        "xena",
-        "rsem_batch_adjusted",
-        "log2(norm_count+1)",
-    ),
-    "gtex_RSEM_gene_tpm": ("xena", "tpm", "log2(tpm+0.001)"),
-    "TcgaTargetGtex_rsem_gene_tpm": ("xena", "tpm", "log2(tpm+0.001)"),
-    "GTEx_Analysis_2017-06-05_v8_RNASeQCv1.1.9_gene_tpm.gct": ("gtex_v8", "tpm", "tpm"),
+    file.name: (file, source, unit)
+    for file, source, unit in (
+        (catalogue.TCGA_TPM, "xena", "tpm"),
+        (catalogue.TCGA_FPKM, "xena", "fpkm"),
+        (catalogue.TCGA_EXPECTED_COUNT, "xena", "expected_counts"),
+        (catalogue.TCGA_NORM_COUNT, "xena", "rsem_normalized"),
+        (catalogue.TCGA_EBPP, "xena", "rsem_batch_adjusted"),
+        (catalogue.GTEX_TOIL_TPM, "xena", "tpm"),
+        (catalogue.TOIL_TPM, "xena", "tpm"),
+        (catalogue.GTEX_TPM, "gtex_v8", "tpm"),
+    )
 }
-#: Tables of labels by their name without `.gz`.
-_TCGA_PHENOTYPE = "TCGA_phenotype_denseDataOnlyDownload.tsv"
-_TOIL_PHENOTYPE = "TcgaTargetGTEX_phenotype.txt"
-_GTEX_ATTRIBUTES = "GTEx_Analysis_v8_Annotations_SampleAttributesDS.txt"
+#: Files of a download folder that hold neither profiles nor labels, and are meant to be there.
+_BESIDE = {"manifest.json"} | {
+    file.name
+    for files in catalogue.DATA_SETS.values()
+    for file in files
+    if file.role not in ("expression", "phenotype")
+}
 
 NO_LABEL = "no label"
 CONTROL = "control or cell line"
@@ -175,36 +179,40 @@ def _looked_up(by_barcode: Mapping[str, SampleLabel]) -> Callable[[str], SampleL
 
 
 def _downloaded(folder: Path, found: Found) -> None:
-    files = {unquote(path.name).removesuffix(".gz"): path for path in _files(folder)}
+    # Some tools keep the %2B of the address in the name.
+    files = {unquote(path.name): path for path in _files(folder)}
     matrices = [name for name in files if name in _MATRICES]
     if not matrices:
         raise CorpusError(
             f"{folder.name} has neither samples.tsv nor a file of profiles as Xena or GTEx names "
-            f"it (say {next(iter(_MATRICES))}.gz).",
+            f"it (say {catalogue.TCGA_TPM.name}).",
             f"{FORM} Or fetch a folder with `specformer data download`.",
         )
     studies, tissues = _phenotypes(files, found)
     if not studies and not tissues:
         raise CorpusError(
             f"{folder.name} has {files[matrices[0]].name} and no table that labels its samples.",
-            f"Put {_TCGA_PHENOTYPE}.gz (TCGA), {_TOIL_PHENOTYPE}.gz (Xena's TCGA, TARGET and GTEx) "
-            f"or {_GTEX_ATTRIBUTES} (GTEx) beside it; `specformer data download` fetches them.",
+            f"Put {catalogue.TCGA_PHENOTYPE.name} (TCGA), {catalogue.TOIL_PHENOTYPE.name} (Xena's "
+            f"TCGA, TARGET and GTEx) or {catalogue.GTEX_ATTRIBUTES.name} (GTEx) beside it; "
+            "`specformer data download` fetches them.",
         )
     for name in matrices:
         path = files.pop(name)
-        source, unit, declared = _MATRICES[name]
+        file, source, unit = _MATRICES[name]
         found.sources.append(
             Source(
                 path=path,
                 source=source,
                 unit=unit,
-                declared=declared,
+                declared=file.unit or unit,
                 label_of=_from_barcode(source, unit, studies, tissues),
                 expected=frozenset(),
                 columns=_columns(path),
             )
         )
-    found.unused += [path for path in files.values() if path not in found.tables]
+    found.unused += [
+        path for name, path in files.items() if path not in found.tables and name not in _BESIDE
+    ]
 
 
 def _phenotypes(
@@ -214,15 +222,15 @@ def _phenotypes(
     studies: dict[str, str | None] = {}
     tissues: dict[str, str] = {}
     tables = (
-        (_TCGA_PHENOTYPE, "sample", ("_primary_disease",)),
-        (_TOIL_PHENOTYPE, "sample", ("detailed_category", "primary disease or tissue")),
-        (_GTEX_ATTRIBUTES, "SAMPID", ("SMTSD",)),
+        (catalogue.TCGA_PHENOTYPE, "sample", ("_primary_disease",)),
+        (catalogue.TOIL_PHENOTYPE, "sample", ("detailed_category", "primary disease or tissue")),
+        (catalogue.GTEX_ATTRIBUTES, "SAMPID", ("SMTSD",)),
     )
-    for name, key, columns in tables:
-        if name not in files:
+    for file, key, columns in tables:
+        if file.name not in files:
             continue
-        found.tables.append(files[name])
-        for row in _rows(files[name], key, columns):
+        found.tables.append(files[file.name])
+        for row in _rows(files[file.name], key, columns):
             sample = row[key] or ""
             said = next((text for column in columns if (text := row.get(column) or "")), "").strip()
             if sample.startswith("GTEX-"):

@@ -48,3 +48,7 @@ class RecipeError(SpecformerError):
 
 class TrainingError(SpecformerError):
     """A training run cannot start, go on or be resumed."""
+
+
+class DownloadError(SpecformerError):
+    """A public file cannot be fetched, or what came is not what was published."""

@@ -1,9 +1,10 @@
-"""Directories on disk: written whole, named last.
+"""Files and directories on disk: written whole, named last.
 
 A corpus, a release or an index is written into a sibling directory, every file and directory is
 fsynced, and only then does a rename give it its name: a reader sees a whole directory or none,
 even after a power cut. Where the file system can, an old directory and its successor trade places
-in one step, so that there is no moment without either.
+in one step, so that there is no moment without either. The same holds for a small file that is
+written at once.
 """
 
 from __future__ import annotations
@@ -39,7 +40,26 @@ def sync_tree(root: Path) -> None:
     """Fsync every file under `root`, then every directory, deepest first."""
     paths = sorted(root.rglob("*"), key=lambda path: len(path.parts), reverse=True)
     for path in [p for p in paths if p.is_file()] + [p for p in paths if p.is_dir()] + [root]:
-        _fsync(path)
+        fsync(path)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Give `path` new content: a reader sees the old or the new, never a part of it.
+
+    Only one process may write at a time; what one that was killed leaves is overwritten.
+    """
+    partial = unfinished(path)
+    with partial.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    partial.replace(path)
+    fsync(path.parent)
+
+
+def unfinished(path: Path) -> Path:
+    """Return where `write_whole` writes before the rename."""
+    return path.with_name(f"{path.name}.new")
 
 
 def move_into_place(partial: Path, out: Path, *, replace: bool) -> None:
@@ -52,7 +72,7 @@ def move_into_place(partial: Path, out: Path, *, replace: bool) -> None:
     old = out.with_name(f"{out.name}.old-{os.getpid()}")
     if replace and out.exists():
         if _exchange(partial, out):
-            _fsync(out.parent)
+            fsync(out.parent)
             shutil.rmtree(partial)
             return
         out.rename(old)
@@ -62,7 +82,7 @@ def move_into_place(partial: Path, out: Path, *, replace: bool) -> None:
         if old.exists():
             old.rename(out)
         raise
-    _fsync(out.parent)
+    fsync(out.parent)
     if old.exists():
         shutil.rmtree(old)
 
@@ -106,7 +126,8 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Bring a file, or the names in a directory, onto the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

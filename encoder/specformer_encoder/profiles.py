@@ -25,8 +25,15 @@ from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.genes import MINIMUM_GENES, GeneMapping, GeneReport, map_genes, vocabulary
 from specformer_encoder.raw import InMemory, RawMatrix
 from specformer_encoder.readers import Limits, read
-from specformer_encoder.unit_signs import MOST_SAMPLES
-from specformer_encoder.units import UnitCall, detect_unit, to_linear
+from specformer_encoder.transcripts import TranscriptGroups, are_transcripts, group_transcripts
+from specformer_encoder.units import (
+    MOST_SAMPLES,
+    UnitCall,
+    detect_unit,
+    odd_samples,
+    report_mixture,
+    to_linear,
+)
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -185,46 +192,100 @@ def resolve_blocks(
     if sample is not None:
         first = _place(sample, raw)
         last = first + 1
-    mapping = map_genes(raw.gene_ids, raw.source)
-    lengths = np.where(mapping.index >= 0, vocabulary().lengths[mapping.index], np.nan)
-    spread = np.unique(np.linspace(0, len(raw.samples) - 1, MOST_SAMPLES).astype(int))
-    some = np.concatenate([raw.rows(i, i + 1) for i in spread])
-    call = detect_unit(some, declared=unit or raw.declared_unit, lengths=lengths)
-    # A format that states its unit overrides nobody; only the user does.
-    call = dataclasses.replace(call, overridden=unit is not None)
+    resolver = _Resolver(raw, unit)
     found = False
     left_out: dict[str, str] = {}
     for start in range(first, last, block):
-        stop = min(start + block, last)
-        values, totals = _on_vocabulary(raw.rows(start, stop), call, mapping)
-        expressed = (values > 0).sum(axis=1)
-        few = {
-            raw.samples[start + int(i)]: f"It has {expressed[i]} genes with a value above zero; at "
-            f"least {MINIMUM_GENES} are needed to order them."
-            for i in np.flatnonzero(expressed < MINIMUM_GENES)
-        }
-        left_out |= few
-        usable = np.flatnonzero(expressed >= MINIMUM_GENES)
-        found = found or len(usable) > 0
-        if not found and stop == last:
+        profiles = resolver.resolve(start, min(start + block, last))
+        left_out |= profiles.left_out
+        found = found or len(profiles) > 0
+        if not found and start + block >= last:
             raise ExpressionValueError(
                 f"No sample of {raw.source} can be ordered. Sample {next(iter(left_out))!r}: "
                 f"{next(iter(left_out.values()))}",
                 "Check that the columns are expression profiles.",
             )
+        yield profiles
+
+
+class _Resolver:
+    """What holds for all samples of a file: where its rows go, and its unit.
+
+    Parameters
+    ----------
+    raw
+        What a reader returned.
+    unit
+        What the user says the unit is; None = detect it.
+    """
+
+    def __init__(self, raw: RawMatrix, unit: str | None) -> None:
+        self._raw = raw
+        self._transcripts: TranscriptGroups | None = None
+        if are_transcripts(raw.gene_ids):
+            self._transcripts = group_transcripts(raw.gene_ids, raw.source)
+        groups = self._transcripts
+        self._mapping = map_genes(groups.gene_ids if groups else raw.gene_ids, raw.source)
+        lengths = np.where(
+            self._mapping.index >= 0, vocabulary().lengths[self._mapping.index], np.nan
+        )
+        if groups:  # of the transcript's gene
+            lengths = np.where(groups.group >= 0, lengths[groups.group], np.nan)
+        spread = np.unique(np.linspace(0, len(raw.samples) - 1, MOST_SAMPLES).astype(int))
+        some = _varied(np.concatenate([raw.rows(i, i + 1) for i in spread]), raw, spread)
+        call = detect_unit(some, declared=unit or raw.declared_unit, lengths=lengths)
+        self._lengths = lengths
+        # A format that states its unit overrides nobody; only the user does.
+        self._unit = dataclasses.replace(call, overridden=unit is not None)
+
+    def resolve(self, start: int, stop: int) -> ProfileSet:
+        """Resolve samples `start` to `stop`."""
+        raw, notes = self._raw, self._raw.notes
+        names = raw.samples[start:stop]
+        values = raw.rows(start, stop)
+        if len(raw.samples) > MOST_SAMPLES:  # else the call was made of all of them
+            odd = odd_samples(values, self._unit, self._lengths)
+            notes += tuple(report_mixture(odd, names, self._unit, source=raw.source))
+        linear = to_linear(values, self._unit)
+        if self._transcripts:
+            notes += self._transcripts.account(linear, names, unit=self._unit.unit)
+            linear = self._transcripts.sum(linear)
+        values = _on_vocabulary(linear, self._mapping)
+        totals = np.asarray(np.nansum(values, axis=1, dtype=np.float64))
+        if not self._unit.length_normalised:
+            values /= vocabulary().lengths
+        expressed = (values > 0).sum(axis=1)
+        usable = np.flatnonzero(expressed >= MINIMUM_GENES)
         values = values if len(usable) == len(values) else values[usable]
         values *= np.asarray(_MILLION / np.nansum(values, axis=1, dtype=float), np.float32)[:, None]
-        yield ProfileSet(
-            samples=[raw.samples[start + int(i)] for i in usable],
+        return ProfileSet(
+            samples=[names[int(i)] for i in usable],
             values=values,
-            unit=call,
-            genes=mapping.report,
+            unit=self._unit,
+            genes=self._mapping.report,
             source=raw.source,
             format=raw.format,
             totals=totals[usable],
-            notes=raw.notes,
-            left_out=few,
+            notes=notes,
+            left_out={
+                names[int(i)]: f"It has {expressed[i]} genes with a value above zero; at least "
+                f"{MINIMUM_GENES} are needed to order them."
+                for i in np.flatnonzero(expressed < MINIMUM_GENES)
+            },
         )
+
+
+def _varied(some: FloatArray, raw: RawMatrix, places: npt.NDArray[np.int64]) -> FloatArray:
+    """The samples that can speak for the unit: a nearly empty one has no mark of any."""
+    lowest = np.fmin.reduce(some, axis=1)[:, None]
+    above = (some > lowest).sum(axis=1)
+    if not (above >= MINIMUM_GENES).any():
+        raise ExpressionValueError(
+            f"No sample of {raw.source} can be ordered. Sample {raw.samples[int(places[0])]!r} has "
+            f"{above[0]} genes above its lowest value; at least {MINIMUM_GENES} are needed.",
+            "Check that the columns are expression profiles.",
+        )
+    return some[above >= MINIMUM_GENES]
 
 
 def _place(sample: str, raw: RawMatrix) -> int:
@@ -238,14 +299,8 @@ def _place(sample: str, raw: RawMatrix) -> int:
     )
 
 
-def _on_vocabulary(
-    raw: FloatArray, call: UnitCall, mapping: GeneMapping
-) -> tuple[FloatArray, npt.NDArray[np.float64]]:
-    """(S, G) values of a file → (S, V), linear and length-normalised; and (S,) sums before that.
-
-    Rows of one gene are summed, on the linear scale; absent genes are NaN.
-    """
-    linear = to_linear(raw, call)
+def _on_vocabulary(linear: FloatArray, mapping: GeneMapping) -> FloatArray:
+    """(S, G) rows of a file → (S, V); rows of one gene are summed, absent genes are NaN."""
     rows = np.flatnonzero(mapping.index >= 0)
     rows = rows[np.argsort(mapping.index[rows], kind="stable")]
     positions, starts = np.unique(mapping.index[rows], return_index=True)
@@ -258,7 +313,4 @@ def _on_vocabulary(
         known = np.add.reduceat(~np.isnan(taken), starts, axis=1) > 0
         sums = np.add.reduceat(np.nan_to_num(taken), starts, axis=1)
         values[:, positions] = np.where(known, sums, np.nan)
-    totals = np.asarray(np.nansum(values, axis=1, dtype=np.float64))
-    if not call.length_normalised:
-        values /= vocabulary().lengths
-    return values, totals
+    return values

@@ -1,121 +1,145 @@
-"""What a unit leaves behind in the numbers, and the unit that it points to.
+"""What a unit leaves behind in the numbers of one sample.
 
 Each quantification has a mark of its own. Read counts are whole numbers. TPM and CPM sum to a
-million in each sample. TCGA's RSEM "normalized counts" are scaled so that the upper quartile of
-the expressed genes is 1,000 (Bullard et al., BMC Bioinformatics 11:94, 2010). Counts grow with
-transcript length and TPM and FPKM were divided by it, so among well expressed genes the value of
-the latter falls with length: short genes (ribosomal, mitochondrial) lead. The slope of
-log₂(value) on log₂(length) in the upper half of the expressed genes tells the two apart
+million. TCGA's RSEM "normalized counts" are scaled so that the upper quartile of the expressed
+genes is 1,000 (Bullard et al., BMC Bioinformatics 11:94, 2010). Counts that were divided by a
+factor of the library (CPM, DESeq2, TMM, RSEM) are no longer whole, but their small values are
+still multiples of one step, the value of a single read; TPM and FPKM, divided by another length in
+each gene, have no such step. By definition FPKM times gene length sums to 10⁹ over the genes that
+were counted. Last, counts grow with transcript length and TPM and FPKM were divided by it, so among
+well expressed genes the latter fall with length: the slope of log₂(value) on log₂(length) in the
+upper half of the expressed genes tells the two apart where nothing better does
 (benchmarks/unit_detection.py measures how well).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.unit_names import LENGTH_NORMALISED, UnitCall
-
 Array = npt.NDArray[np.floating]
 
-MILLION = 1e6
-#: Upper quartile of the expressed genes in TCGA's RSEM values.
-RSEM_QUARTILE = 1000.0
-#: Above this slope on gene length values are counts-like, below it divided by length.
-_LENGTH_SLOPE = -0.2
-#: Shares of whole numbers from which values are counts, and expected counts.
-WHOLE, NEARLY_WHOLE = 0.985, 0.6
-#: Samples that are looked at; more change no median.
-MOST_SAMPLES = 64
 #: Whole numbers are looked for below this: larger values are often rounded.
 _ROUNDED_FROM = 64.0
 #: Fewer small values than this say nothing about whole numbers, so all values are looked at.
 _FEW = 20
-#: Values closer to a whole number than this share of themselves are whole (log data carry error).
-_WHOLE_TOLERANCE = 2e-3
+#: Values closer to a whole number than this share of themselves are whole (log data carry error),
+#: up to a distance at which fractions could not be told from whole numbers.
+_WHOLE_TOLERANCE, _WHOLE_DISTANCE = 2e-3, 0.05
 _FEWEST_LENGTHS = 300
+#: The step is the commonest value among the lowest fifth, in bins of 0.4 % (files keep 2-3 digits).
+_BIN = 0.004
+_STEP_TOLERANCE = 0.01
+#: Multiples of the step that are looked at: beyond, the tolerance covers too much of the line.
+_MULTIPLES = 20.5
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """Statistics of linear values, each the median over samples.
+    """Statistics of one sample's linear values, or their medians over samples.
 
     Attributes
     ----------
-    samples, genes
-        Samples looked at, and genes measured.
+    genes
+        Genes with a value.
     total
         Sum over genes.
     median, upper_quartile
         Of the values above zero.
     largest
         Largest value.
+    top
+        Mean of log₂(value + 1) at the quantiles 0.95, 0.99 and 0.999 of the values above zero: what
+        another base of the logarithm stretches.
+    quartile_of_all
+        Upper quartile, zeros included.
     whole
         Share of whole numbers among the values between 0 and 64, 0 to 1.
-    quartile_spread
-        Coefficient of variation of the upper quartile (zeros included) over samples; NaN for
-        fewer than five.
+    step, on_step
+        The commonest small value, and the share of the values up to 20 steps that are multiples of
+        it, 0 to 1; NaN where that says nothing (too few values, or values rounded to decimals).
     length_slope
         Slope of log₂(value) on log₂(length), upper half of the expressed genes; NaN where lengths
         are not known.
+    length_sum
+        Sum of value times gene length, in 10⁹ base pairs: 1 for FPKM; NaN as above.
+    quartile_spread
+        Coefficient of variation of `quartile_of_all` over samples; NaN for fewer than five.
     """
 
-    samples: int
     genes: int
     total: float
     median: float
     upper_quartile: float
     largest: float
+    top: float
+    quartile_of_all: float
     whole: float
-    quartile_spread: float
+    step: float
+    on_step: float
     length_slope: float
+    length_sum: float
+    quartile_spread: float = float("nan")
 
 
-def some_samples(values: Array) -> npt.NDArray[np.float64]:
-    """At most `MOST_SAMPLES` rows, evenly spread, as float64."""
-    rows = np.unique(np.linspace(0, len(values) - 1, min(len(values), MOST_SAMPLES)).astype(int))
-    return np.asarray(values[rows], np.float64)
+_NOTHING = Signs(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.nan, np.nan, np.nan, np.nan)
 
 
-def signs(linear: Array, lengths: Array | None) -> Signs:
-    """Statistics of linear values.
+def signs(row: Array, lengths: Array | None) -> Signs:
+    """Statistics of one sample.
 
     Parameters
     ----------
-    linear
-        (S, G), not negative, NaN where not measured.
+    row
+        (G,) linear values, not negative, NaN where not measured.
     lengths
         (G,) base pairs, NaN where not known; None if no lengths are at hand.
     """
-    rows = []
-    for row in linear:
-        positive = row[row > 0]  # NaN compares false
-        if not len(positive):
-            continue
-        median, quartile = np.quantile(positive, (0.5, 0.75))
-        everywhere = np.nanquantile(row, 0.75)
-        slope = np.nan if lengths is None else length_slope(row, lengths)
-        rows.append(
-            (positive.sum(), median, quartile, positive.max(), whole(positive), everywhere, slope)
-        )
-    if not rows:
-        return Signs(len(linear), linear.shape[1], 0.0, 0.0, 0.0, 0.0, 0.0, np.nan, np.nan)
-    table = np.array(rows)
-    total, median, quartile, largest, share = np.median(table[:, :5], axis=0)
-    quartiles, slopes = table[:, 5], table[:, 6]
-    several = len(table) >= 5 and quartiles.mean() > 0
+    positive = np.sort(row[row > 0])  # NaN compares false
+    if not len(positive):
+        return _NOTHING
+    median, quartile, *upper = np.quantile(positive, (0.5, 0.75, 0.95, 0.99, 0.999))
+    step, on_step = steps(positive)
+    slope = length_sum = float("nan")
+    if lengths is not None:
+        slope = length_slope(row, lengths)
+        length_sum = float(np.nansum(row * lengths)) / 1e9
+    genes = int((~np.isnan(row)).sum())
+    # Of all genes, zeros first: the quantile falls among the positive values or is zero.
+    place = 0.75 * (genes - 1) - (genes - len(positive))
     return Signs(
-        samples=len(linear),
-        genes=int(np.median((~np.isnan(linear)).sum(axis=1))),
-        total=float(total),
+        genes=genes,
+        total=float(positive.sum()),
         median=float(median),
         upper_quartile=float(quartile),
-        largest=float(largest),
-        whole=float(share),
+        largest=float(positive[-1]),
+        top=float(np.log2(np.array(upper) + 1.0).mean()),
+        quartile_of_all=float(positive[int(place)]) if place >= 0 else 0.0,
+        whole=whole(positive),
+        step=step,
+        on_step=on_step,
+        length_slope=slope,
+        length_sum=length_sum,
+    )
+
+
+def typical(samples: Sequence[Signs]) -> Signs:
+    """Medians over samples that have any value above zero, and the spread of their quartiles."""
+    table = np.array([astuple(one)[:-1] for one in samples if one.total > 0])
+    if not len(table):
+        return _NOTHING
+    values = [
+        float(np.median(column[~np.isnan(column)])) if (~np.isnan(column)).any() else float("nan")
+        for column in table.T
+    ]
+    quartiles = np.array([one.quartile_of_all for one in samples if one.total > 0])
+    several = len(quartiles) >= 5 and quartiles.mean() > 0
+    return replace(
+        Signs(int(values[0]), *values[1:]),
         quartile_spread=float(quartiles.std() / quartiles.mean()) if several else float("nan"),
-        length_slope=float(np.median(slopes)),
     )
 
 
@@ -124,7 +148,43 @@ def whole(positive: Array) -> float:
     small = positive[positive < _ROUNDED_FROM]
     looked_at = small if len(small) >= _FEW else positive
     off = np.abs(looked_at - np.round(looked_at))
-    return float(np.mean(off <= _WHOLE_TOLERANCE * looked_at)) if len(looked_at) else 0.0
+    allowed = np.minimum(_WHOLE_TOLERANCE * looked_at, _WHOLE_DISTANCE)
+    return float(np.mean(off <= allowed)) if len(looked_at) else 0.0
+
+
+def steps(positive: Array) -> tuple[float, float]:
+    """Find the value of a single read, and how many small values are multiples of it.
+
+    Parameters
+    ----------
+    positive
+        Values above zero in rising order.
+
+    Returns
+    -------
+    step, share
+        NaN for both where there are too few small values, or the step is that of decimals.
+    """
+    lowest = positive[: max(len(positive) // 5, 100)]
+    bins, tally = np.unique(np.floor(np.log(lowest) / _BIN), return_counts=True)
+    # A value that lies on the edge of two bins counts in both.
+    joined = tally.astype(float)
+    beside = np.flatnonzero(np.diff(bins) == 1)
+    joined[beside] += tally[beside + 1]
+    middle = (bins[np.argmax(joined)] + 1.0) * _BIN
+    step = float(np.median(lowest[np.abs(np.log(lowest) - middle) <= 1.5 * _BIN]))
+    start, stop = np.searchsorted(positive, (0.5 * step, _MULTIPLES * step))
+    if stop - start < 5 * _FEW or 4 * step > positive[len(positive) * 3 // 4] or _decimal(step):
+        return float("nan"), float("nan")
+    ratio = positive[start:stop] / step
+    near = np.round(ratio)
+    return step, float(np.mean(np.abs(ratio - near) <= _STEP_TOLERANCE * near))
+
+
+def _decimal(step: float) -> bool:
+    """Whether values rounded to decimals would have this step too."""
+    mantissa = step / 10.0 ** np.floor(np.log10(step * 1.015))
+    return step < 0.5 and any(abs(mantissa / digit - 1) < 0.015 for digit in (1, 2, 3))
 
 
 def length_slope(row: Array, lengths: Array) -> float:
@@ -149,62 +209,3 @@ def length_slope(row: Array, lengths: Array) -> float:
     upper = y > np.median(y)
     y, x = y[upper] - y[upper].mean(), x[upper] - x[upper].mean()
     return float((x @ y) / (x @ x)) if x.any() else float("nan")
-
-
-def name_unit(marks: Signs, evidence: list[str]) -> UnitCall:
-    """Name the unit of linear values from their marks.
-
-    Parameters
-    ----------
-    marks
-        Statistics of the values.
-    evidence
-        Sentences that come first.
-    """
-
-    def call(unit: str, confidence: float, *sentences: str) -> UnitCall:
-        told = [*evidence, *sentences]
-        if slope == slope:  # not NaN
-            told.append(
-                f"Among well expressed genes the value changes with gene length by a slope of "
-                f"{slope:.2f} (counts: about -0.05, divided by length: about -0.3)."
-            )
-        return UnitCall(unit, "linear", LENGTH_NORMALISED[unit], confidence, told, False)
-
-    slope = marks.length_slope
-    counts_like, divided = slope > _LENGTH_SLOPE + 0.08, slope < _LENGTH_SLOPE  # NaN: neither
-    if marks.whole >= WHOLE:
-        return call("counts", 0.98, f"{100 * marks.whole:.1f} % of small values are whole.")
-    if marks.whole >= NEARLY_WHOLE:
-        return call(
-            "expected_counts",
-            0.95,
-            f"{100 * marks.whole:.0f} % of small values are whole: counts with reads shared "
-            "between genes.",
-        )
-    million = marks.total / MILLION
-    full = abs(million - 1) < 0.02
-    if full or (0.65 < million < 1.02 and marks.genes >= 12_000):
-        told = f"The values of a sample sum to {marks.total:,.0f}, about a million."
-        if counts_like:
-            return call("cpm", 0.75, told, "They do not fall with gene length: CPM.")
-        if divided:
-            return call("tpm", 0.95, told, "They fall with gene length: TPM.")
-        return call("tpm", 0.8, told, "The sum alone cannot tell TPM from CPM; taken as TPM.")
-    quartile = f"The upper quartile of the expressed genes is {marks.upper_quartile:,.4g}"
-    if abs(marks.upper_quartile / RSEM_QUARTILE - 1) < 0.07:
-        return call("rsem_normalized", 0.95, f"{quartile}, as TCGA's RSEM values are scaled.")
-    if marks.total > 1e9:
-        return call("fpkm_uq", 0.7, f"{quartile}, far above counts, as older FPKM-UQ files have.")
-    if marks.median > 60 or marks.total > 3e6:
-        # A quartile near 1,000 speaks for RSEM, so the slope has to speak louder against it.
-        if slope < (_LENGTH_SLOPE if marks.upper_quartile < 900 else _LENGTH_SLOPE - 0.1):
-            return call("fpkm", 0.6, f"{quartile}, as counts have, yet values fall with length.")
-        if 600 < marks.upper_quartile < 2000:
-            return call("rsem_normalized", 0.75, f"{quartile}, near the 1,000 of RSEM values.")
-        return call("expected_counts", 0.65, f"{quartile}: normalised counts of some kind.")
-    if marks.quartile_spread < 0.05:
-        return call("fpkm_uq", 0.85, f"{quartile}, nearly the same in all samples: FPKM-UQ.")
-    if counts_like and marks.genes < 12_000:
-        return call("cpm", 0.5, f"{quartile}, and values do not fall with gene length.")
-    return call("fpkm", 0.8, f"{quartile} and the sum {marks.total:,.0f}, as FPKM has.")

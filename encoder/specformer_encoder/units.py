@@ -2,11 +2,11 @@
 
 An ordering needs each gene's share of the sample, so values must come back to a linear scale, and
 counts must be told from TPM and FPKM because only counts are still to be divided by gene length.
-No file says reliably what it holds; the numbers do (see `unit_signs`). First the scale is decided:
-values that never pass about 30 are logarithms. The logarithm is undone with each plausible base
-and the one whose result carries the mark of a unit is kept. Then the unit is decided, with the
-evidence in sentences and a confidence. Z-scores and other centred values are refused: each gene
-was set against other samples, and its share of its own sample cannot be had back.
+No file says reliably what it holds; the numbers do. First the scale is decided (`unit_scales`),
+then the unit (`unit_signs`, `unit_rules`), with the evidence in sentences and a confidence. Values
+without a scale are refused (`unit_refusals`), and so are files that mix units (`unit_mixtures`).
+What a user declares is taken, unless the values make it impossible, and questioned where they
+contradict it.
 """
 
 from __future__ import annotations
@@ -17,35 +17,67 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import ExpressionValueError
+from specformer_encoder.unit_mixtures import OddSample, majority, odd_samples, report_mixture
 from specformer_encoder.unit_names import (
-    LENGTH_NORMALISED,
-    LOGS,
-    REMEDY,
+    BASES,
     SCALES,
     UNITS,
     DeclaredUnit,
     UnitCall,
     parse_unit,
+    scale_parts,
 )
-from specformer_encoder.unit_signs import (
+from specformer_encoder.unit_overrides import refuse_other_scale, take_declared
+from specformer_encoder.unit_refusals import (
+    refuse_centred,
+    refuse_common_range,
+    refuse_even,
+    refuse_flat,
+    refuse_linear_negatives,
+    refuse_unreadable,
+)
+from specformer_encoder.unit_rules import (
+    GENOME_WIDE,
     MILLION,
     NEARLY_WHOLE,
+    ON_STEP,
     RSEM_QUARTILE,
     WHOLE,
-    Array,
+    exact_mark,
+    fpkm_mark,
     name_unit,
-    signs,
-    some_samples,
-    whole,
+    near,
 )
+from specformer_encoder.unit_scales import (
+    LARGEST_LOG,
+    Floor,
+    allowed,
+    candidates,
+    find_floor,
+    undo,
+)
+from specformer_encoder.unit_signs import Array, Signs, signs, typical, whole
 
-__all__ = ["SCALES", "UNITS", "DeclaredUnit", "UnitCall", "detect_unit", "parse_unit", "to_linear"]
+__all__ = [
+    "MOST_SAMPLES",
+    "SCALES",
+    "UNITS",
+    "DeclaredUnit",
+    "OddSample",
+    "UnitCall",
+    "detect_unit",
+    "odd_samples",
+    "parse_unit",
+    "report_mixture",
+    "to_linear",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
-_LARGEST_LOG = 30.0  # 2³⁰: more reads than any library has
-#: Share of values at a positive minimum that shows a variance-stabilising floor.
-_FLOOR_SHARE = 0.005
+#: Samples that are looked at; more change no median.
+MOST_SAMPLES = 64
+#: Floors of log-CPM lie apart as the depths of the libraries do; more than 16-fold is no depth.
+_FLOORS_APART = 4.0
 
 
 def detect_unit(
@@ -56,9 +88,11 @@ def detect_unit(
     Parameters
     ----------
     values
-        (S, G) or (G,), NaN where not measured.
+        (S, G) or (G,), NaN where not measured. At most 64 samples, evenly spread, are looked at;
+        `odd_samples` compares any others with the call.
     declared
-        What the user or the format says; it is believed unless the values make it impossible.
+        What the user or the format says; it is believed unless the values make it impossible, and
+        `UnitCall.warnings` says where they contradict it.
     lengths
         (G,) gene lengths in base pairs, NaN where not known. They separate CPM from TPM, and
         normalised counts from FPKM, where sums and quartiles do not.
@@ -71,32 +105,32 @@ def detect_unit(
     Raises
     ------
     ExpressionValueError
-        If the values are infinite, centred, constant, scaled to 0–1, a mixture of linear and log
-        samples, or contradict the declared unit.
+        If the values are infinite, centred, constant, ranks or scaled to 0-1, a mixture of units
+        that would be computed wrongly, or contradict the declared unit.
     """
     matrix = np.atleast_2d(np.asarray(values))
     said = parse_unit(declared) if declared is not None else None
-    is_log = _is_logarithm(matrix)
-    if said is not None and said.base is not None and (said.base == "linear") == is_log:
-        largest = float(np.nanmax(matrix))
-        raise ExpressionValueError(
-            f"The values were declared as {declared}, and their largest is {largest:.4g}: that is "
-            + ("a logarithm, not a linear scale." if is_log else "no logarithm."),
-            f"Declare {'log2(' + (said.unit or 'x') + '+1)' if is_log else 'the linear unit'}, or "
-            "nothing to have it detected.",
-        )
-    rows = some_samples(matrix)
+    refuse_unreadable(matrix)
     measured = None if lengths is None else np.asarray(lengths, np.float64)
-    if is_log:
-        found = _logarithmic(rows, measured, said)
-    else:
-        evidence = [f"The largest value is {np.nanmax(matrix):,.6g}, so the scale is linear."]
-        found = name_unit(signs(rows, measured), evidence)
-    return found if said is None else _declared(found, said, str(declared), rows, measured)
+    picked = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), MOST_SAMPLES)).astype(int))
+    rows = np.asarray(matrix[picked], np.float64)
+    base = said.base if said is not None and said.base in BASES else "log2"
+    is_log = _is_logarithm(matrix, rows, measured, str(base))
+    if said is not None:
+        refuse_other_scale(said, str(declared), is_log, float(np.nanmax(matrix)))
+    found = _logarithmic(rows, measured, None) if is_log else _linear(rows, measured)
+    if said is not None:
+        taken = _logarithmic(rows, measured, said) if is_log else found
+        found = take_declared(taken, found, said, str(declared))
+    if len(rows) == 1:
+        return found
+    names = [f"no. {index + 1}" for index in picked]
+    mixed = report_mixture(odd_samples(rows, found, measured), names, found)
+    return replace(found, warnings=[*found.warnings, *mixed])
 
 
 def to_linear(values: Array, call: UnitCall) -> FloatArray:
-    """Undo the logarithm.
+    """Undo the scale.
 
     Parameters
     ----------
@@ -109,192 +143,126 @@ def to_linear(values: Array, call: UnitCall) -> FloatArray:
     -------
     (S, G) float32, not negative, NaN where not measured.
     """
-    raw = np.asarray(values, np.float32)
-    if call.scale == "linear":
-        return raw.copy()
-    base, offset = LOGS[call.scale]
-    exponent = raw * np.float32(np.log(base))
-    # expm1 keeps the digits of values near zero, which exp(v) - 1 would lose.
-    linear = np.expm1(exponent) if offset == 1.0 else np.exp(exponent) - np.float32(offset)
-    # A file rounds log2(0.001) to -9.9658, which comes back as 1e-8, not as zero.
-    linear[linear < max(offset, 1e-6) * 1e-3] = 0.0
-    return np.asarray(linear, np.float32)
+    return np.asarray(undo(np.asarray(values, np.float32), call.scale), np.float32)
 
 
-def _is_logarithm(matrix: Array) -> bool:
-    """Tell log values from linear ones; refuse what is neither."""
-    if not np.any(~np.isnan(matrix), axis=1).all() or np.isinf(matrix).any():
-        raise ExpressionValueError("A sample has infinite values or no value at all.", REMEDY)
-    largest, smallest = np.nanmax(matrix, axis=1), np.nanmin(matrix, axis=1)
-    if (flat := np.flatnonzero(largest == smallest)).size:
-        raise ExpressionValueError(
-            f"Sample {flat[0] + 1} of {len(matrix)} has the same value, {largest[flat[0]]:g}, in "
-            "all genes, so its genes cannot be ordered.",
-            "Leave the sample out, or check how the column was made.",
-        )
+def _is_logarithm(matrix: Array, rows: Array, lengths: Array | None, base: str) -> bool:
+    """Tell log values from linear ones; refuse what is neither. `base` is that of the logarithm."""
+    largest, negative = np.nanmax(matrix, axis=1), (matrix < 0).any(axis=1)
     top = float(largest.max())
-    if (smallest < 0).any():
-        if top > 2 * _LARGEST_LOG:
-            raise ExpressionValueError(
-                f"{int((matrix < 0).sum()):,} values are negative (lowest {smallest.min():.4g}), "
-                f"but the largest, {top:,.6g}, is too large for a logarithm: linear expression is "
-                "never negative.",
-                "Use the values from before the batch correction, or set its negatives to zero.",
-            )
-        _refuse_centred(some_samples(matrix))
-        return True
-    if top <= 1.5:
-        raise ExpressionValueError(
-            f"The largest value is {top:.3g}: the genes were scaled to a common range (0 to 1), "
-            "so their shares of the sample are lost.",
-            REMEDY,
-        )
-    low = largest <= _LARGEST_LOG
-    if low.any() and (largest > 1000).any():
+    low = (largest <= LARGEST_LOG) | (negative & (largest <= 2 * LARGEST_LOG))
+    if low.any() and (largest[~low] > 1000).any():
         raise ExpressionValueError(
             f"{int(low.sum())} of {len(matrix)} samples look logarithmic (largest value "
-            f"{largest[low].max():.3g}) and others linear (largest {top:,.6g}).",
+            f"{largest[low].max():.3g}) and others linear (largest {top:,.6g}); the first of them "
+            f"is sample {int(np.argmax(low)) + 1}.",
             "Split the file by unit, or bring all samples to one scale.",
         )
-    shallow = all(whole(row[row > 0]) > WHOLE for row in some_samples(matrix))
-    return bool(low.all()) and not shallow
+    if negative.any() and top <= 2 * LARGEST_LOG:
+        refuse_centred(rows, lengths, base)
+        return True
+    refuse_common_range(top)
+    shallow = all(whole(row[row > 0]) > WHOLE for row in rows)
+    if low.all() and not shallow:
+        refuse_even(rows)
+        return True
+    refuse_flat(rows)
+    return False
 
 
-def _refuse_centred(rows: npt.NDArray[np.float64]) -> None:
-    """Refuse z-scores, centred values and log ratios; let log values below one pass."""
-    middle = [np.nanquantile(row, (0.05, 0.5, 0.95)) for row in rows]
-    low, median, high = np.median(middle, axis=0)
-    share = float(np.nanmean(rows < 0))
-    known = rows[:, ~np.isnan(rows).all(axis=0)]
-    per_gene, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-    balanced = len(rows) >= 8 and float(np.mean(np.abs(per_gene) < 0.2 * spread)) > 0.6
-    # Expression spans ten doublings and more; a gene against its own mean spans a few.
-    narrow = high - low < 8.0 and abs(median) < 1.5
-    if balanced or narrow or share > 0.6:
-        raise ExpressionValueError(
-            f"{100 * share:.0f} % of the values are negative and the middle 90 % lie between "
-            f"{low:.2f} and {high:.2f} around {median:.2f}: they look z-scored, centred or like "
-            "log ratios. Each gene was set against other samples, so its share of its own sample "
-            "is lost and the sample cannot be ordered.",
-            REMEDY,
-        )
+def _linear(rows: Array, lengths: Array | None) -> UnitCall:
+    """Name the unit of linear values, or of their squares where only those carry its mark."""
+    told = [f"The largest value is {np.nanmax(rows):,.6g}, so the scale is linear."]
+    warnings = [refuse_linear_negatives(rows)] if (rows < 0).any() else []
+    marks = _marks(rows, "linear", lengths)
+    if not exact_mark(marks):
+        squares = np.median(np.nansum(rows * rows, axis=1))
+        if near(squares, MILLION, 0.002) or all(whole(row[row > 0] ** 2) > WHOLE for row in rows):
+            found = name_unit(_marks(rows, "sqrt(x)", lengths))
+            told = ["Only the squares of the values carry the mark of a unit: these are roots."]
+            return replace(found, scale="sqrt(x)", evidence=told + found.evidence)
+    found = name_unit(marks)
+    return replace(found, evidence=told + found.evidence, warnings=warnings + found.warnings)
 
 
-def _logarithmic(
-    rows: npt.NDArray[np.float64], lengths: Array | None, said: DeclaredUnit | None
-) -> UnitCall:
+def _marks(rows: Array, scale: str, lengths: Array | None) -> Signs:
+    """What a typical sample looks like on a scale."""
+    return typical(majority([signs(undo(row, scale), lengths) for row in rows]))
+
+
+def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) -> UnitCall:
     """Find base and offset by undoing the logarithm with each, then the unit."""
     top, low = float(np.nanmax(rows)), float(np.nanmin(rows))
     evidence = [f"The largest value is {top:.2f}, so the scale is logarithmic."]
-    negative, zero = float(np.nanmean(rows < 0)), float(np.nanmean(rows == 0))
-    if negative:
-        if abs(low - np.log2(0.001)) < 0.01:
-            scale = "log2(x+0.001)"
-            evidence.append(f"The lowest value is {low:.4f} = log2(0.001), so 0.001 was added.")
-        elif negative > zero:
-            scale = "log2(x)"
-            evidence.append(f"{100 * negative:.1f} % are negative, so nothing was added: log2(x).")
-        else:
-            scale = "log2(x+1)"
-            evidence.append(
-                f"{100 * negative:.2f} % are negative, as a batch correction leaves them; they "
-                "count as zero."
+    floor = find_floor(rows)
+    scales, told = candidates(rows, floor)
+    if said is not None:
+        scales = allowed(scales, said, floor)
+    tried = {scale: _marks(rows, scale, lengths) for scale in scales}
+    scores = {scale: _score(scale, marks, floor) for scale, marks in tried.items()}
+    scale = max(scores, key=lambda name: scores[name])
+    found = name_unit(tried[scale])
+    clear = exact_mark(tried[scale]) or tried[scale].on_step >= ON_STEP
+    evidence += told
+    if low < 0 and floor is None:
+        evidence.append(
+            "Nothing was added before the logarithm."
+            if scale == "log2(x)"
+            else "A batch correction leaves values a little below zero; they count as zero."
+        )
+    if len(scales) > 1:
+        evidence.append(
+            f"Undone as {scale}, the values carry the mark of a unit."
+            if clear
+            else f"No scale gives a clear unit; {scale} is the plausible one."
+        )
+    sure = found.confidence * (1.0 if clear or len(scales) == 1 else 0.9)
+    warnings = list(found.warnings)
+    if floor is not None and floor.spread > _FLOORS_APART and "floor" in scale:
+        warnings.append(
+            f"The offsets of the samples differ by {floor.spread:.1f} on this scale, more than "
+            "the depths of libraries do: samples of two kinds may be mixed. Each was brought back "
+            "with its own."
+        )
+    if scale.startswith("vst"):
+        found = replace(found, unit="counts", length_normalised=False)
+        sure = 0.85 if clear else 0.6
+        evidence.append("It is undone as DESeq2's variance-stabilising transform.")
+        if not clear:
+            warnings.append(
+                f"All values are {low:.2f} or more and many are equal to that, as after a "
+                "variance-stabilising transform. It is undone by DESeq2's formula, which is exact "
+                "for parametric dispersions only; counts or TPM would be surer."
             )
-        candidates = [scale]
-    else:
-        candidates = ["log2(x+1)", "ln(x+1)", "log10(x+1)"]
-    if said is not None and said.base not in (None, "log"):
-        candidates = _allowed(candidates, said, negative)
-    calls = {scale: _undone(rows, lengths, scale) for scale in candidates}
-    scale = max(calls, key=lambda name: calls[name][0])
-    score, found = calls[scale]
-    if len(candidates) > 1:
-        evidence.append(
-            f"Undone with base {scale.split('(', maxsplit=1)[0].removeprefix('log')}, the values "
-            "carry the mark of a unit."
-            if score >= 2
-            else f"No base gives a clear unit; {scale} is the plausible one."
+    elif low > 1.0 and not clear and tried[scale].genes >= GENOME_WIDE:
+        sure = min(sure, 0.4)
+        warnings.append(
+            f"No gene of {tried[scale].genes:,} lies below {low:.2f}, and in RNA-seq many have no "
+            "read: these may be array intensities, which the model has never seen."
         )
-    if low > 1.0 and float(np.nanmean(rows == low)) > _FLOOR_SHARE:
-        evidence.append(
-            f"Many values equal the lowest, {low:.2f}, as in variance-stabilised counts (or array "
-            "intensities); the logarithm cannot be undone exactly at that end."
-        )
-        found = replace(found, unit="counts", length_normalised=False, confidence=0.5)
-    sure = found.confidence * (1.0 if score >= 2 or len(candidates) == 1 else 0.9)
-    return replace(found, scale=scale, confidence=sure, evidence=evidence + found.evidence)
+    return replace(
+        found,
+        scale=scale,
+        confidence=round(sure, 2),
+        evidence=evidence + found.evidence,
+        warnings=warnings,
+    )
 
 
-def _allowed(candidates: list[str], said: DeclaredUnit, negative: float) -> list[str]:
-    """Scales that the declaration allows; detection keeps the choice of what it leaves open."""
-    fitting = [
-        scale
-        for scale, (_, offset) in LOGS.items()
-        if scale.startswith(f"{said.base}(") and said.offset in (None, offset)
-    ]
-    kept = [scale for scale in candidates if scale in fitting] or fitting
-    if not kept or (negative > 0.2 and all(LOGS[s][1] == 1.0 for s in kept)):
-        raise ExpressionValueError(
-            f"The values were declared as {said.base} of x + {said.offset:g}, and "
-            f"{100 * negative:.0f} % of them are negative, which that cannot give.",
-            "Declare the right logarithm, or nothing to have it detected.",
-        )
-    return kept
-
-
-def _undone(
-    rows: npt.NDArray[np.float64], lengths: Array | None, scale: str
-) -> tuple[float, UnitCall]:
-    """Undo one logarithm and score how much the result looks like a unit."""
-    base, offset = LOGS[scale]
-    linear = np.maximum(np.exp(rows * np.log(base)) - offset, 0.0)
-    linear[linear < offset * 1e-3] = 0.0
-    marks = signs(linear, lengths)
-    score = 1.2 if base == 2.0 else 0.0
+def _score(scale: str, marks: Signs, floor: Floor | None) -> float:
+    """How much the values, undone, look like a unit."""
+    base, offset = scale_parts(scale)
+    score = 1.2 if base in ("log2", "vst") else 0.0
+    if floor is not None and floor.value > 0.05 and (base == "vst" or offset > 1.0):
+        score += 3.0 + (0.5 if base == "vst" else 0.0)
+    score += marks.on_step if marks.on_step >= ON_STEP else 0.0
     million = marks.total / MILLION
     quartile = marks.upper_quartile / RSEM_QUARTILE
-    if marks.whole > NEARLY_WHOLE or abs(million - 1) < 0.005 or abs(quartile - 1) < 0.03:
-        score += 3.0
-    elif 0.7 < million < 1.02 or 0.9 < quartile < 1.25:
+    if exact_mark(marks):
+        return score + (4.0 if marks.whole >= NEARLY_WHOLE else 3.0)
+    if 0.7 < million < 1.02 or 0.9 < quartile < 1.25 or fpkm_mark(marks):
         score += 1.0
     # The least that any unit has: FPKM of 19,600 protein-coding genes sum to 230,000.
     if marks.largest < 1000 or marks.total > 1e9 or marks.total < 10.0 * marks.genes:
         score -= 2.0
-    return score, name_unit(marks, [])
-
-
-def _declared(
-    found: UnitCall,
-    said: DeclaredUnit,
-    text: str,
-    rows: npt.NDArray[np.float64],
-    lengths: Array | None,
-) -> UnitCall:
-    """Take the declared unit unless the values make it impossible."""
-    unit = said.unit or found.unit
-    marks = signs(to_linear(rows, found).astype(np.float64), lengths)
-    impossible = ""
-    if unit == "counts" and found.scale == "linear" and marks.whole < 0.5:
-        impossible = f"only {100 * marks.whole:.0f} % of the small values are whole numbers"
-    elif unit in ("tpm", "cpm") and marks.total > 1.05 * MILLION:
-        impossible = f"a sample's values sum to {marks.total:,.0f}, more than a million"
-    if impossible:
-        linear = found.scale == "linear"
-        raise ExpressionValueError(
-            f"The values were declared as {text}, but {impossible}"
-            + (f"; they look like {found.unit}." if linear else f" once {found.scale} is undone."),
-            f"Declare {found.unit if linear else 'the right logarithm'}, or nothing to have it "
-            "detected.",
-        )
-    agrees = LENGTH_NORMALISED[unit] == found.length_normalised
-    told = f"Declared as {text}."
-    if unit != found.unit:
-        told += f" The values themselves look like {found.unit} ({found.scale})."
-    return UnitCall(
-        unit,
-        found.scale,
-        LENGTH_NORMALISED[unit],
-        1.0 if agrees else 0.6,
-        [told, *found.evidence],
-        True,
-    )
+    return score

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from specformer_encoder.errors import SpecformerError
+from specformer_encoder.sources import locate
 from specformer_mcp import analysis
 from specformer_mcp.engine import Engine, samples_of
+from specformer_mcp.progress import ProgressLine
 from specformer_mcp.samples import Sample
 
 Answer = Callable[[Engine, Sample], tuple[dict[str, Any], str]]
@@ -25,7 +27,9 @@ Answer = Callable[[Engine, Sample], tuple[dict[str, Any], str]]
 
 def add_file_arguments(parser: argparse.ArgumentParser, *, json_output: bool = True) -> None:
     """Declare the files and the options that all commands on files have."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="expression file")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="expression file or folder, or gdc:<uuid>"
+    )
     if json_output:
         parser.add_argument("--json", action="store_true", help="one JSON object a line and sample")
     add_common_arguments(parser)
@@ -43,11 +47,15 @@ def answer_files(args: argparse.Namespace, answer: Answer) -> int:
     """Print the answer for every sample of every file and return the exit code."""
     engine = Engine(release=args.release, index=args.index)
     engine.loaded()  # a broken release is an error once, not for every file
+    wanted = {"unit": args.unit, "sample": args.sample}
     failed = False
     for name in args.files:
         try:
-            raw = engine.open(Path(name))
-            for profiles in engine.resolve(raw, unit=args.unit, sample=args.sample):
+            located = locate(name, progress=ProgressLine())
+            raw = engine.open(located.path)
+            for note in (*located.notes, *raw.notes):
+                print(f"specformer {args.command}: {name}: {note}", file=sys.stderr)
+            for profiles in map(located.label, engine.resolve(raw, **wanted)):
                 for left_out, why in profiles.left_out.items():
                     print(
                         f"specformer {args.command}: {name}: sample {left_out!r} is left out. "

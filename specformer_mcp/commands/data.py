@@ -1,10 +1,12 @@
-"""`specformer data`: labelled or downloaded files → a corpus."""
+"""`specformer data`: public data sets; and a corpus built from them or from labelled files."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+
+from specformer_mcp.commands import data_download
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,11 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     build.add_argument("--out", type=Path, required=True, metavar="CORPUS", help="folder to make")
     build.add_argument("--replace", action="store_true", help="replace an existing corpus")
+    data_download.add_arguments(
+        actions.add_parser("download", help="fetch public data sets: TCGA, GTEx, Toil, PARADIGM")
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build a corpus."""
-    return _build(args)
+    """Fetch data sets or build a corpus."""
+    return data_download.run(args) if args.action == "download" else _build(args)
 
 
 def _build(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from specformer_encoder.errors import InputFileError, SpecformerError
+from specformer_encoder.sources import is_remote
 from specformer_mcp.commands.common import add_common_arguments
 
 MOST_SAMPLES = 5
@@ -26,7 +27,7 @@ class ToolFailedError(SpecformerError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("file", metavar="FILE", help="expression file")
+    parser.add_argument("file", metavar="FILE", help="expression file or folder, or gdc:<uuid>")
     add_common_arguments(parser)
 
 
@@ -34,11 +35,13 @@ def run(args: argparse.Namespace) -> int:
     """Print the report."""
     import asyncio
 
-    path = Path(args.file).expanduser()
-    if not path.exists():
-        raise InputFileError(f"There is no file {path}.", "Check the spelling.")
+    if not is_remote(args.file):
+        path = Path(args.file).expanduser()
+        if not path.exists():
+            raise InputFileError(f"There is no file {path}.", "Check the spelling.")
+        args.file = str(path.resolve())
     try:
-        return asyncio.run(_report(args, path.resolve()))
+        return asyncio.run(_report(args))
     except BaseExceptionGroup as group:
         # The client runs in a task group, which wraps whatever is raised inside.
         expected = _first_expected(group)
@@ -55,17 +58,19 @@ def _first_expected(group: BaseExceptionGroup[BaseException]) -> SpecformerError
     return None
 
 
-async def _report(args: argparse.Namespace, path: Path) -> int:
+async def _report(args: argparse.Namespace) -> int:
     from mcp import Client
     from mcp.client.stdio import StdioServerParameters
 
-    command = ["-m", "specformer_mcp", "serve", "--allow-dir", str(path.parent)]
+    command = ["-m", "specformer_mcp", "serve"]
+    if not is_remote(args.file):
+        command += ["--allow-dir", str(Path(args.file).parent)]
     for option in ("release", "index"):
         if getattr(args, option) is not None:
             command += [f"--{option}", str(getattr(args, option).resolve())]
     server = StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))
     async with Client(server) as client:
-        arguments: dict[str, Any] = {"path": str(path)}
+        arguments: dict[str, Any] = {"path": args.file}
         arguments |= {name: value for name in ("unit", "sample") if (value := getattr(args, name))}
         embedded = await _call(client, "embed_sample", arguments)
         shown = embedded["samples"][:MOST_SAMPLES]
@@ -98,10 +103,9 @@ async def _one(client: Any, embedded: dict[str, Any], one: dict[str, Any]) -> st
         f"  unit               {unit['name']}, {unit['scale']} "
         + ("(stated)" if unit["overridden"] else f"(confidence {unit['confidence']:.2f})"),
         *(f"                     {why}" for why in unit["evidence"][:3]),
-        f"  gene identifiers   {genes['identifiers']}; {genes['unknown']} of {genes['rows']} rows "
-        f"unknown, {genes['ambiguous']} ambiguous, {genes['renamed']} renamed",
-        f"  gene coverage      {one['genes_measured']} of {genes['vocabulary']} "
-        f"({one['genes_measured'] / genes['vocabulary']:.1%})",
+        *(f"  genes              {line}" for line in genes["account"][:1]),
+        *(f"                     {line}" for line in genes["account"][1:]),
+        *(f"  note               {line}" for line in embedded["notes"]),
         "",
         "Cancer type (calibrated)",
     ]

@@ -136,7 +136,10 @@ def _delimiter(lines: list[str], source: str) -> str:
     """Find the delimiter that cuts the rows into equally many cells."""
     ragged: list[str] = []
     for delimiter in _DELIMITERS:
-        widths = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+        except csv.Error:  # a cell of more than 128 kB: not the delimiter, or quotes astray
+            continue
         body = widths[1:] or widths
         common = Counter(body).most_common(1)[0]
         if common[0] > 1 and widths[0] in (common[0], common[0] - 1):

@@ -14,10 +14,14 @@ from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head, parse
 from specformer_encoder.readers.matrix import assemble
-from specformer_encoder.readers.opening import Limits, stem
+from specformer_encoder.readers.naming import sample_name
+from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.single import column_names, refuse_negative
+from specformer_encoder.readers.star import strand_notes
 
+_STRANDS = ["unstranded", "stranded_first", "stranded_second"]
 _COLUMNS = {"gene_id", "unstranded", "tpm_unstranded"}
-_SUFFIX = ".rna_seq.augmented_star_gene_counts"
+_ENDINGS = (".rna_seq.augmented_star_gene_counts", ".augmented_star_gene_counts")
 
 
 def matches(head: Head) -> bool:
@@ -41,24 +45,27 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
         One sample named after the file, declared as counts.
     """
     names = head.rows[0]
+    column_names(names, path.name)
     if len(head.rows) == 1:
         raise InputFileError(f"{path.name!r} has a header and no rows below it.", "Get it again.")
-    (gene_ids,), values = parse(
+    strands = [name for name in _STRANDS if name in names]
+    (gene_ids,), columns = parse(
         path,
         head,
         names=names,
         header_rows=1,
         text_columns=[names.index("gene_id")],
-        value_columns=[names.index("unstranded")],
+        value_columns=[names.index(name) for name in strands],
         limits=limits,
     )
-    sample = stem(path).removesuffix(_SUFFIX)
+    refuse_negative(columns, gene_ids, strands, path.name)
     return assemble(
         gene_ids,
-        [sample],
-        values,
+        [sample_name(path, generic=_ENDINGS)],
+        columns[:1],
         source=path.name,
         file_format="gdc_star",
         limits=limits,
         declared_unit="counts",
+        notes=strand_notes(gene_ids, columns) if strands == _STRANDS else (),
     )

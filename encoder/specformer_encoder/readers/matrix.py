@@ -74,7 +74,7 @@ def name_matrix(
         labels = [_composite(a, b.strip()) for a, b in zip(labels, texts[1], strict=True)]
     headers = [layout.names[j] for j in layout.value_columns]
     if not layout.genes_in_rows:
-        return assemble(headers, labels, cells, source=path.name, limits=limits)
+        return assemble(headers, labels, cells, source=path.name, limits=limits, notes=layout.notes)
     generic = [h.lower() in VALUE_NAMES for h in headers]
     if len(headers) == 1 and generic[0]:
         headers = [stem(path)]
@@ -84,7 +84,7 @@ def name_matrix(
             f"({', '.join(headers[:6])}), not samples.",
             "Keep the gene column and one of them: counts, or TPM.",
         )
-    return assemble(labels, headers, cells, source=path.name, limits=limits)
+    return assemble(labels, headers, cells, source=path.name, limits=limits, notes=layout.notes)
 
 
 def _composite(symbol: str, entrez: str) -> str:

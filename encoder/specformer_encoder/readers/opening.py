@@ -33,7 +33,8 @@ class Limits:
     max_inflated_bytes
         Size of its content once decompressed.
     max_samples, max_genes
-        Columns and rows of the matrix.
+        Columns and rows of the matrix; the rows may be transcripts, of which there are several
+        hundred thousand.
     memory_bytes
         Values kept in memory; a larger matrix is kept in a temporary file, or left in its own.
     """
@@ -41,7 +42,7 @@ class Limits:
     max_bytes: int = 2_000_000_000
     max_inflated_bytes: int = 8_000_000_000
     max_samples: int = 20_000
-    max_genes: int = 200_000
+    max_genes: int = 600_000
     memory_bytes: int = 1 << 30
 
 
