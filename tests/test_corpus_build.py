@@ -451,14 +451,14 @@ def test_a_damaged_corpus_is_refused_with_the_reason(small_corpus, tmp_path, dam
 
 
 def test_training_reads_one_file_with_few_imports(small_corpus):
-    """Neither torch nor what built the corpus is needed to open the packed file."""
+    """Nothing but numpy and pyarrow is needed to open the packed file."""
     code = """
         import sys
         from pathlib import Path
+        for absent in ("torch", "pandas", "sklearn", "lancedb"):
+            sys.modules[absent] = None  # importing it fails
         from specformer_encoder.packed import PackedCorpus
         assert len(PackedCorpus(Path(sys.argv[1]))) == 50
-        names = {name.split(".")[0] for name in sys.modules}
-        assert not names & {"torch", "pandas", "sklearn", "lancedb"}, names
         ours = {name for name in sys.modules if name.startswith("specformer")}
         print(*sorted(ours))
     """
