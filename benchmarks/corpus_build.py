@@ -83,7 +83,8 @@ def write_inputs(folder: Path, samples: int, genes: int) -> None:
     known = min(len(vocabulary()), genes)
     lengths = np.full(genes, 1500.0)
     lengths[:known] = vocabulary().lengths[:known]
-    level = draw.normal(2.0, 3.0, genes)  # log2 TPM
+    # log2 TPM; what is divided by length falls with it, as measured TPM does.
+    level = draw.normal(2.0, 3.0, genes) - 0.5 * np.log2(lengths / 1500)
     level[known:] -= 5.0
     level = np.minimum(level, 12.0)
     spread = 0.7  # of a gene between samples, in doublings

@@ -145,7 +145,8 @@ def test_later_steps_ask_for_a_built_corpus(made, small_corpus, tmp_path, capsys
     words = [places.get(word, word) for word in command]
     assert main([*words, "--corpus", str(small_corpus.labelled)]) == 1
     said = capsys.readouterr().err
-    assert "specformer data build --from labelled" in said
+    assert "is a folder of labelled matrices" in said
+    assert "specformer data build --from" in said
     assert main([*words, "--corpus", str(tmp_path)]) == 1
     assert "is not a built corpus" in capsys.readouterr().err
 

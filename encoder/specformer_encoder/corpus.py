@@ -73,6 +73,7 @@ class Corpus:
         CorpusError
             If there is none, or it is damaged or of another format or gene vocabulary.
         """
+        folder = folder.resolve()
         try:
             info = json.loads(part_of(folder, INFO).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:

@@ -119,7 +119,7 @@ def find_sources(folders: list[Path]) -> Found:
         If a folder is of neither kind, or a table of labels is missing or cannot be read.
     """
     found = Found()
-    for folder in folders:
+    for folder in map(Path.resolve, folders):
         if not folder.is_dir():
             raise CorpusError(f"There is no folder {folder.name}.", "Name a folder that is there.")
         if (folder / "profiles.arrow").is_file():

@@ -103,11 +103,11 @@ def part_of(corpus: Path, name: str) -> Path:
     CorpusError
         If `corpus` is no built corpus, or only the folder that one is built from.
     """
+    corpus = corpus.resolve()
     remedy = "Build one with `specformer data build --from FOLDER --out CORPUS`."
     if (corpus / "samples.tsv").is_file():
         raise CorpusError(
-            f"{corpus.name} is a folder of labelled matrices, and a built corpus is wanted.",
-            f"Build it first: `specformer data build --from {corpus.name} --out CORPUS`.",
+            f"{corpus.name} is a folder of labelled matrices, and a built corpus is wanted.", remedy
         )
     if not corpus.is_dir():
         raise CorpusError(f"There is no corpus {corpus.name}.", remedy)
