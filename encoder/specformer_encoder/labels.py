@@ -100,7 +100,7 @@ def hashed_split(person: str) -> str:
     Examples
     --------
     >>> hashed_split("TCGA-44-3396"), hashed_split("TCGA-02-0003")
-    ('train', 'train')
+    ('train', 'test')
     """
     number = int.from_bytes(hashlib.sha256(person.encode()).digest()[:8], "big") % 100
     if number < TRAIN_PERCENT:
