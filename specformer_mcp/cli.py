@@ -24,10 +24,10 @@ COMMANDS: dict[str, str] = {
     "predict": "predict the cancer type, with its doubt",
     "pathways": "find the pathways that stand out",
     "pretrain": "train an encoder from a recipe",
-    "evaluate": "evaluate a release on a labelled corpus",
+    "evaluate": "evaluate a release on the test patients of a corpus",
     "release": "make or inspect a model release",
     "index": "build or inspect a reference index",
-    "data": "fetch public data sets, pack a labelled corpus for training",
+    "data": "fetch public data sets, build a corpus for training",
 }
 
 

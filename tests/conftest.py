@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from specformer_encoder.corpus import build
+from specformer_encoder.corpus import Corpus
+from specformer_encoder.corpus_build import build_corpus
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.packed import LABELS, PackedCorpus
 from specformer_encoder.profiles import load_profiles
@@ -35,10 +36,19 @@ def shared_corpus() -> Path:
 
 @dataclass(frozen=True)
 class SmallCorpus:
-    """A labelled corpus that fits a test, packed as well."""
+    """A corpus that fits a test.
 
+    Attributes
+    ----------
+    labelled
+        The folder of labelled matrices that it was built from.
+    folder, corpus, packed
+        What was built: its folder, opened, and what pretraining reads of it.
+    """
+
+    labelled: Path
     folder: Path
-    packed_path: Path
+    corpus: Corpus
     packed: PackedCorpus
 
 
@@ -49,7 +59,7 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> SmallCorpus:
     Enough to drive every step of training, release and evaluation; no number that comes out of it
     says anything about biology.
     """
-    folder = tmp_path_factory.mktemp("corpus")
+    folder = tmp_path_factory.mktemp("labelled")
     (folder / "expression").mkdir()
     draw = np.random.default_rng(7)
     colon = load_profiles(EXAMPLES / "coadread_tumors.csv.gz")
@@ -93,6 +103,7 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> SmallCorpus:
     pq.write_table(pa.table(again), folder / "expression" / "simulated.tpm.parquet")
     lines = ["\t".join(LABELS)] + ["\t".join(row[name] for name in LABELS) for row in rows]
     (folder / "samples.tsv").write_text("\n".join(lines) + "\n")
-    packed_path = folder / "packed.arrow"
-    build(folder, packed_path)
-    return SmallCorpus(folder, packed_path, PackedCorpus(packed_path))
+    out = tmp_path_factory.mktemp("built") / "corpus"
+    build_corpus([folder], out)
+    corpus = Corpus.open(out)
+    return SmallCorpus(folder, out, corpus, corpus.packed())

@@ -13,7 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from specformer_encoder.batches import Batches
+from specformer_encoder.corpus import Corpus
+from specformer_encoder.corpus_build import build_corpus
 from specformer_encoder.errors import CorpusError, RecipeError, TrainingError
+from specformer_encoder.labels import read_labels
 from specformer_encoder.packed import PackedCorpus
 from specformer_encoder.pretrain import Run, agreement
 from specformer_encoder.recipe import RECIPES, load_recipe
@@ -73,10 +76,8 @@ def test_statistics_come_from_training_patients_alone(small_corpus, tmp_path):
     """Scramble every profile outside train: nothing fitted may change."""
     import pyarrow.parquet as pq
 
-    from specformer_encoder.corpus import build, read_labels
-
-    shutil.copytree(small_corpus.folder, tmp_path, dirs_exist_ok=True)
-    table = pq.read_table(small_corpus.folder / "expression" / "simulated.counts.parquet")
+    shutil.copytree(small_corpus.labelled, tmp_path, dirs_exist_ok=True)
+    table = pq.read_table(small_corpus.labelled / "expression" / "simulated.counts.parquet")
     draw = np.random.default_rng(0)
     for label in read_labels(tmp_path):
         if label.split != "train" and label.unit == "counts":
@@ -84,8 +85,8 @@ def test_statistics_come_from_training_patients_alone(small_corpus, tmp_path):
             values = draw.permutation(table[label.barcode].to_numpy())
             table = table.set_column(place, label.barcode, [values])
     pq.write_table(table, tmp_path / "expression" / "simulated.counts.parquet")
-    build(tmp_path, tmp_path / "packed.arrow")
-    scrambled = PackedCorpus(tmp_path / "packed.arrow")
+    build_corpus([tmp_path], tmp_path / "built")
+    scrambled = Corpus.open(tmp_path / "built").packed()
     for name in ("idf", "mean", "spread"):
         ours = getattr(small_corpus.packed.statistics, name)
         assert np.array_equal(ours, getattr(scrambled.statistics, name)), name
@@ -175,7 +176,7 @@ def test_unknown_recipes_and_corpora_say_what_there_is(tmp_path):
 def test_a_run_is_not_resumed_on_another_ordering(small_corpus, recipe, tmp_path):
     run = Run(recipe, small_corpus.packed, tmp_path, "cpu")
     run.save("last")
-    other = PackedCorpus(small_corpus.packed_path)
+    other = small_corpus.corpus.packed()
     other.idf_sha256 = "0" * 64
     with pytest.raises(TrainingError, match="another corpus"):
         Run(recipe, other, tmp_path, "cpu")

@@ -8,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from specformer_encoder.corpus import load_labelled, read_labels
+from specformer_encoder.corpus import Corpus
 from specformer_encoder.embedder import Embedder
-from specformer_encoder.errors import CorpusError, ReleaseError, SpecformerError
+from specformer_encoder.errors import ReleaseError, SpecformerError
+from specformer_encoder.labels import read_labels
 from specformer_encoder.release import open_release
 from specformer_index.search import ReferenceIndex
 from specformer_mcp.cli import main
@@ -20,12 +21,13 @@ from specformer_mcp.cli import main
 def made(small_corpus, tmp_path_factory):
     """A release and an index of the debug recipe, made as the documentation says."""
     folder = tmp_path_factory.mktemp("made")
-    corpus, packed = str(small_corpus.folder), str(folder / "packed.arrow")
-    run, release, index = (str(folder / name) for name in ("run", "release", "index"))
-    inputs = ["--run", run, "--packed", packed, "--corpus", corpus]
+    corpus, run, release, index = (
+        str(folder / name) for name in ("corpus", "run", "release", "index")
+    )
+    inputs = ["--run", run, "--corpus", corpus]
     for line in (
-        ["data", "build", "--corpus", corpus, "--out", packed],
-        ["pretrain", "debug", "--corpus", packed, "--out", run],
+        ["data", "build", "--from", str(small_corpus.labelled), "--out", corpus],
+        ["pretrain", "debug", "--corpus", corpus, "--out", run],
         ["release", "build", *inputs, "--out", release, "--id", "specformer-debug"],
         ["evaluate", release, "--corpus", corpus, "--write"],
         ["index", "build", "--release", release, "--corpus", corpus, "--out", index],
@@ -43,11 +45,10 @@ def test_release_is_whole_and_says_what_it_is(made):
     assert suffixes == {".safetensors", ".json", ".txt", ".md"}, "nothing pickled"
 
 
-def test_rebuilding_gives_the_same_release(made, small_corpus):
+def test_rebuilding_gives_the_same_release(made):
     again = made / "again"
-    packed, run = str(made / "packed.arrow"), str(made / "run")
-    command = ["release", "build", "--run", run, "--packed", packed]
-    command += ["--corpus", str(small_corpus.folder), "--out", str(again)]
+    command = ["release", "build", "--run", str(made / "run")]
+    command += ["--corpus", str(made / "corpus"), "--out", str(again)]
     assert main([*command, "--id", "specformer-debug"]) == 0
     assert open_release(again).sha256 == open_release(made / "release").sha256
 
@@ -76,12 +77,12 @@ def test_card_and_evaluation_agree(made):
     assert methods["SpecFormer predictor (shipped)"]["accuracy"]["value"] > 0.9
 
 
-def test_index_belongs_to_the_release_and_finds_the_cohort(made, small_corpus):
+def test_index_belongs_to_the_release_and_finds_the_cohort(made):
     embedder = Embedder.load(made / "release")
     index = ReferenceIndex.open(made / "index", release_sha256=embedder.release.sha256)
-    labels, values = load_labelled(small_corpus.folder)
-    row = next(i for i, label in enumerate(labels) if label.split == "test")
-    vector = embedder.embed(values[row : row + 1])[0]
+    corpus = Corpus.open(made / "corpus")
+    row = next(i for i, label in enumerate(corpus.labels) if label.split == "test")
+    vector = embedder.embed(corpus.values([row]))[0]
     neighbors = index.nearest_profiles(vector, k=5)
     assert neighbors[0].similarity == pytest.approx(1, abs=1e-5)
     with pytest.raises(SpecformerError, match="cannot be compared"):
@@ -90,8 +91,8 @@ def test_index_belongs_to_the_release_and_finds_the_cohort(made, small_corpus):
 
 def test_a_profile_in_a_batch_has_the_bits_it_has_alone(made, small_corpus):
     embedder = Embedder.load(made / "release")
-    _, values = load_labelled(small_corpus.folder)
-    batch = embedder.embed(values[:6])
+    values = small_corpus.corpus.values(range(6))
+    batch = embedder.embed(values)
     for i in range(6):
         assert np.array_equal(embedder.embed(values[i : i + 1])[0], batch[i])
 
@@ -114,42 +115,40 @@ def test_a_damaged_release_is_refused_with_the_reason(made, tmp_path, damage, sa
         open_release(copy)
 
 
-def test_a_folder_that_is_no_release_is_never_replaced(made, small_corpus, tmp_path, capsys):
+def test_a_folder_that_is_no_release_is_never_replaced(made, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
-    command = ["release", "build", "--run", str(made / "run"), "--packed"]
-    command += [str(made / "packed.arrow"), "--corpus", str(small_corpus.folder)]
+    command = ["release", "build", "--run", str(made / "run"), "--corpus", str(made / "corpus")]
     assert main([*command, "--out", str(tmp_path), "--id", "x"]) == 1
     assert "is not a release" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_commands_name_what_is_missing(made, tmp_path, capsys):
-    command = ["release", "build", "--run", str(tmp_path), "--packed", str(made / "packed.arrow")]
-    command += ["--corpus", str(tmp_path), "--out", str(tmp_path / "r"), "--id", "x"]
+    command = ["release", "build", "--run", str(tmp_path), "--corpus", str(made / "corpus")]
+    command += ["--out", str(tmp_path / "r"), "--id", "x"]
     assert main(command) == 1
     assert "no best.safetensors" in capsys.readouterr().err
 
 
-def write_labels(folder, change):
-    text = (folder / "samples.tsv").read_text()
-    (folder / "samples.tsv").write_text(change(text))
-
-
 @pytest.mark.parametrize(
-    ("change", "said"),
+    "command",
     [
-        (lambda t: t.replace("patient", "person", 1), "lacks the columns patient"),
-        (lambda t: t.replace("\ttest\t", "\tholdout\t", 1), "split 'holdout'"),
-        (lambda t: t.replace("-0\tTCGA-COAD\t", "-3\tTCGA-COAD\t", 1), "is in .* and in"),
-        (lambda t: t.replace(":TCGA-COAD-tumor-0\tsimulated\t", ":x\tabsent\t", 1), "not there"),
-        (lambda t: t + t.splitlines()[1] + "\n", "twice"),
+        ["pretrain", "debug", "--out", "RUN"],
+        ["release", "build", "--run", "RUN", "--out", "R", "--id", "x"],
+        ["evaluate", "RELEASE"],
+        ["index", "build", "--release", "RELEASE", "--out", "I"],
     ],
+    ids=lambda command: command[0],
 )
-def test_contradictions_in_a_corpus_are_named(small_corpus, tmp_path, change, said):
-    shutil.copytree(small_corpus.folder, tmp_path / "c")
-    write_labels(tmp_path / "c", change)
-    with pytest.raises(CorpusError, match=said):
-        load_labelled(tmp_path / "c")
+def test_later_steps_ask_for_a_built_corpus(made, small_corpus, tmp_path, capsys, command):
+    places = {"RUN": str(made / "run"), "RELEASE": str(made / "release")}
+    words = [places.get(word, word) for word in command]
+    assert main([*words, "--corpus", str(small_corpus.labelled)]) == 1
+    said = capsys.readouterr().err
+    assert "is a folder of labelled matrices" in said
+    assert "specformer data build --from" in said
+    assert main([*words, "--corpus", str(tmp_path)]) == 1
+    assert "is not a built corpus" in capsys.readouterr().err
 
 
 def test_the_bundled_release_is_no_larger_than_the_repository_may_hold():

@@ -1,6 +1,6 @@
 """Recover the exonic length of every gene from samples that come in counts and in FPKM.
 
-    python encoder/scripts/build_gene_lengths.py --corpus DIR
+    python encoder/scripts/build_gene_lengths.py --from DIR
 
 Dividing counts by gene length is what makes them comparable with TPM and FPKM, and it has to be
 the length that such pipelines divide by: all exons of a gene laid side by side. GENCODE's table in
@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specformer_encoder.corpus import read_labels
 from specformer_encoder.genes import map_genes, vocabulary
+from specformer_encoder.labels import Splits, read_labels
 
 OUT = Path(__file__).parents[1] / "specformer_encoder" / "data" / "gene_lengths.parquet"
 #: A gene needs this many reads over all samples; below it the rounding of FPKM shows.
@@ -64,9 +64,13 @@ def lengths_of(counts: Values, normalised: Values, absolute: bool) -> Values:
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--corpus", type=Path, required=True)
-    corpus = parser.parse_args().corpus
-    train = {label.barcode for label in read_labels(corpus) if label.split == "train"}
+    parser.add_argument(
+        "--from", type=Path, required=True, dest="folder", help="folder of labelled matrices"
+    )
+    corpus = parser.parse_args().folder
+    labels = read_labels(corpus)
+    splits = Splits(labels)
+    train = {label.barcode for label in labels if splits.put(label).split == "train"}
     lengths = np.full(len(vocabulary()), np.nan)
     for (source, unit), (other, other_unit) in PAIRS:
         names, counts = read(corpus, source, unit, train)

@@ -49,9 +49,9 @@ With fewer genes (the predictor as shipped; coverage is that of the 90 % predict
 
 Made by
 
-    specformer data build --corpus CORPUS --out runs/corpus.arrow
-    specformer pretrain {recipe} --corpus runs/corpus.arrow --out runs/{recipe}
-    specformer release build --run runs/{recipe} --packed runs/corpus.arrow --corpus CORPUS \\
+    specformer data build --from FOLDER --out CORPUS
+    specformer pretrain {recipe} --corpus CORPUS --out runs/{recipe}
+    specformer release build --run runs/{recipe} --corpus CORPUS \\
         --out encoder/specformer_encoder/bundled --id {id}
     specformer evaluate encoder/specformer_encoder/bundled --corpus CORPUS --write
 

@@ -32,34 +32,40 @@ NOT_MEASURED = 255
 _HIGHEST_QUANTILE = 254
 
 
-def information_weight(values: FloatArray) -> FloatArray:
-    """The idf of every gene, from training profiles.
+class InformationWeight:
+    """The idf of every gene, summed up block by block.
+
+    Feed it profiles of training patients only, all of them, in blocks of any size.
 
     Parameters
     ----------
-    values
-        (N, V) linear expression, NaN where not measured. Fit on training patients only.
-
-    Returns
-    -------
-    (V,) float32 in [0, 1]; 0 for a gene that fewer than two profiles measure or none expresses.
+    genes
+        V, the size of the vocabulary.
     """
-    entropy_sum = np.zeros(values.shape[1])
-    total = np.zeros(values.shape[1])
-    measured = np.zeros(values.shape[1], np.int64)
-    # With t = Σ tf, Σ p ln p = Σ tf ln tf / t − ln t, so one pass over the profiles suffices.
-    for row in values:
-        known = ~np.isnan(row)
-        share = np.where(known, row, 0).astype(np.float64)
-        share /= share.sum()
-        total += share
-        entropy_sum += share * np.log(np.where(share > 0, share, 1))
-        measured += known
-    usable = (total > 0) & (measured > 1)
-    t = np.where(usable, total, 1)
-    log_n = np.log(np.where(usable, measured, 2))
-    weight = 1 + (entropy_sum / t - np.log(t)) / log_n
-    return np.where(usable, weight, 0).clip(0, 1).astype(np.float32)
+
+    def __init__(self, genes: int) -> None:
+        # With t = Σ tf, Σ p ln p = Σ tf ln tf / t − ln t, so one pass over the profiles suffices.
+        self._entropy_sum = np.zeros(genes)
+        self._total = np.zeros(genes)
+        self._measured = np.zeros(genes, np.int64)
+
+    def add(self, values: FloatArray) -> None:
+        """Take in (N, V) linear expression, NaN where not measured."""
+        for row in values:
+            known = ~np.isnan(row)
+            share = np.where(known, row, 0).astype(np.float64)
+            share /= share.sum()
+            self._total += share
+            self._entropy_sum += share * np.log(np.where(share > 0, share, 1))
+            self._measured += known
+
+    def result(self) -> FloatArray:
+        """(V,) float32 in [0, 1]; 0 for a gene that none expresses or fewer than two measure."""
+        usable = (self._total > 0) & (self._measured > 1)
+        t = np.where(usable, self._total, 1)
+        log_n = np.log(np.where(usable, self._measured, 2))
+        weight = 1 + (self._entropy_sum / t - np.log(t)) / log_n
+        return np.where(usable, weight, 0).clip(0, 1).astype(np.float32)
 
 
 def gene_sequence(
@@ -72,7 +78,7 @@ def gene_sequence(
     profile
         (V,) linear expression, NaN where not measured.
     idf
-        (V,) from `information_weight`.
+        (V,) from `InformationWeight`.
     length
         Keep at most this many genes; all expressed ones by default.
 

@@ -3,13 +3,14 @@
 A row is a profile: who it is, its gene sequence to a fixed depth and its rank quantiles. What was
 fitted on the training patients (idf; mean and spread of every gene's quantile) travels in the
 schema's metadata, with the vocabulary and its hash, so a model cannot be trained on one ordering
-and served with another.
+and served with another. Profiles of test patients are not in it: nothing that trains can read them.
+
+Training needs this module, numpy, pyarrow and the file, and none of what built it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,19 +88,58 @@ def schema(ensembl_ids: Sequence[str], statistics: GeneStatistics) -> pa.Schema:
     return pa.schema(fields, metadata=metadata)
 
 
-def write_packed(path: Path, layout: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-    """Write a packed corpus beside `path` and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, layout) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def write_arrow(path: Path, layout: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write an Arrow file batch by batch; memory holds one batch."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, layout) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def part_of(corpus: Path, name: str) -> Path:
+    """The path of one file of a built corpus.
+
+    Raises
+    ------
+    CorpusError
+        If `corpus` is no built corpus, or only the folder that one is built from.
+    """
+    corpus = corpus.resolve()
+    remedy = "Build one with `specformer data build --from FOLDER --out CORPUS`."
+    if (corpus / "samples.tsv").is_file():
+        raise CorpusError(
+            f"{corpus.name} is a folder of labelled matrices, and a built corpus is wanted.", remedy
+        )
+    if not corpus.is_dir():
+        raise CorpusError(f"There is no corpus {corpus.name}.", remedy)
+    if not (corpus / name).is_file():
+        raise CorpusError(f"{corpus.name} is not a built corpus: it has no {name}.", remedy)
+    return corpus / name
+
+
+class MappedRows:
+    """Rows of a fixed-size-list column of a mapped file, without reading the others.
+
+    Parameters
+    ----------
+    column
+        (N,) of lists of one length, without nulls.
+    """
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._chunks = [
+            chunk.flatten().to_numpy(zero_copy_only=True).reshape(len(chunk), -1)
+            for chunk in column.chunks
+            if len(chunk)
+        ]
+        sizes = [len(chunk) for chunk in self._chunks]
+        self._chunk = np.repeat(np.arange(len(sizes)), sizes)
+        self._offset = np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, int)])
+
+    def __len__(self) -> int:
+        return len(self._chunk)
+
+    def __getitem__(self, row: int) -> npt.NDArray[Any]:
+        return np.asarray(self._chunks[self._chunk[row]][self._offset[row]])
 
 
 class PackedCorpus:
@@ -108,7 +148,7 @@ class PackedCorpus:
     Parameters
     ----------
     path
-        The Arrow file that `specformer data build` wrote.
+        `packed.arrow` of a built corpus; see `part_of`.
 
     Attributes
     ----------
@@ -128,15 +168,15 @@ class PackedCorpus:
     """
 
     def __init__(self, path: Path) -> None:
-        remedy = "Build one with `specformer data build --corpus DIR --out FILE`."
+        remedy = "Build one with `specformer data build`."
         if not path.is_file():
-            raise CorpusError(f"There is no packed corpus at {path}.", remedy)
+            raise CorpusError(f"There is no packed corpus {path.name}.", remedy)
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             metadata = table.schema.metadata or {}
             self.vocabulary = metadata[b"vocabulary"].decode().split("\n")
         except (pa.ArrowInvalid, KeyError) as error:
-            raise CorpusError(f"{path} is not a packed corpus ({error}).", remedy) from error
+            raise CorpusError(f"{path.name} is not a packed corpus ({error}).", remedy) from error
         self.vocabulary_sha256 = metadata[b"vocabulary_sha256"].decode()
         self.statistics = GeneStatistics(
             *(np.frombuffer(metadata[name], np.float32) for name in (b"idf", b"mean", b"spread"))
@@ -145,14 +185,11 @@ class PackedCorpus:
         self.idf_sha256 = hashlib.sha256(metadata[b"idf"]).hexdigest()
         self.labels = {name: table[name].to_pylist() for name in LABELS}
         self.genes_measured = table["genes_measured"].to_numpy()
-        self._sequences = [_rows(chunk) for chunk in table["sequence"].chunks]
-        self._quantiles = [_rows(chunk) for chunk in table["quantiles"].chunks]
-        sizes = [len(chunk) for chunk in self._sequences]
-        self._chunk = np.repeat(np.arange(len(sizes)), sizes)
-        self._offset = np.concatenate([np.arange(size) for size in sizes])
+        self._sequences = MappedRows(table["sequence"])
+        self._quantiles = MappedRows(table["quantiles"])
 
     def __len__(self) -> int:
-        return len(self._chunk)
+        return len(self._sequences)
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Rows of one split, in file order."""
@@ -160,18 +197,13 @@ class PackedCorpus:
 
     def sequence(self, row: int) -> npt.NDArray[np.uint16]:
         """The gene sequence of one profile, without the filling."""
-        full = self._sequences[self._chunk[row]][self._offset[row]]
+        full = self._sequences[row]
         return np.asarray(full[full != END])
 
     def quantile(self, row: int) -> npt.NDArray[np.uint8]:
         """(V,) rank quantiles of one profile."""
-        return np.asarray(self._quantiles[self._chunk[row]][self._offset[row]])
+        return self._quantiles[row]
 
     def measured(self, row: int) -> npt.NDArray[np.bool_]:
         """(V,) which genes the profile measures."""
         return np.asarray(self.quantile(row) != NOT_MEASURED)
-
-
-def _rows(chunk: pa.FixedSizeListArray) -> Any:
-    """A view of the mapped file: (rows, list size) of the list's own number type."""
-    return chunk.flatten().to_numpy(zero_copy_only=True).reshape(len(chunk), -1)

@@ -59,6 +59,8 @@ class ProfileSet:
         What became of the identifiers.
     source, format
         File name and reader.
+    totals
+        (S,) sum over the vocabulary in the file's own unit, on the linear scale: reads for counts.
     notes
         What the reader decided and a user would want to know.
     left_out
@@ -71,6 +73,7 @@ class ProfileSet:
     genes: GeneReport
     source: str
     format: str
+    totals: npt.NDArray[np.float64]
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -248,6 +251,7 @@ class _Resolver:
             notes += self._transcripts.account(linear, names, unit=self._unit.unit)
             linear = self._transcripts.sum(linear)
         values = _on_vocabulary(linear, self._mapping)
+        totals = np.asarray(np.nansum(values, axis=1, dtype=np.float64))
         if not self._unit.length_normalised:
             values /= vocabulary().lengths
         expressed = (values > 0).sum(axis=1)
@@ -261,6 +265,7 @@ class _Resolver:
             genes=self._mapping.report,
             source=raw.source,
             format=raw.format,
+            totals=totals[usable],
             notes=notes,
             left_out={
                 names[int(i)]: f"It has {expressed[i]} genes with a value above zero; at least "

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from specformer_encoder.corpus import SampleLabel, load_labelled
+from specformer_encoder.corpus import Corpus
 from specformer_encoder.embedder import Embedder, FloatArray, unit_length
 from specformer_encoder.errors import ReleaseError
 from specformer_encoder.evaluate.panels import take_out
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.heads import LabelledEmbeddings, fit_heads, known_types
+from specformer_encoder.labels import SampleLabel
 from specformer_encoder.model import ModelConfig, SpecFormer
-from specformer_encoder.packed import GENOME_WIDE, PackedCorpus, vocabulary_hash
+from specformer_encoder.packed import GENOME_WIDE, vocabulary_hash
 from specformer_encoder.pretrain import open_checkpoint
 from specformer_encoder.release import check_destination, write_release
 
@@ -33,8 +34,7 @@ PANEL_SHARES = (0.3, 0.1)
 def build_release(
     *,
     run: Path,
-    packed: Path,
-    corpus: Path,
+    corpus: Corpus,
     out: Path,
     release_id: str,
     progress: Callable[[str], None],
@@ -45,10 +45,9 @@ def build_release(
     ----------
     run
         Folder of the training run; its `best.safetensors` is taken.
-    packed
-        The packed corpus that it was trained on (for the idf).
     corpus
-        The labelled corpus; train fits the heads, valid sets them, test is not looked at.
+        The corpus that it was trained on; train fits the heads, valid sets them, test is not
+        looked at.
     out
         Release folder to write.
     release_id
@@ -85,18 +84,17 @@ def build_release(
     config = ModelConfig(**recipe["model"])
     network = SpecFormer(config)
     network.load_state_dict(weights)
-    packed_corpus = PackedCorpus(packed)
-    if metadata["idf_sha256"] != packed_corpus.idf_sha256:
+    packed = corpus.packed()
+    if metadata["idf_sha256"] != packed.idf_sha256:
         raise ReleaseError(
-            f"{checkpoint} was trained on another ordering than that of {packed}.",
-            "Give the file that it was trained on.",
+            f"{checkpoint} was trained on another ordering than that of {corpus.folder.name}.",
+            "Give the corpus that it was trained on.",
         )
-    idf = packed_corpus.statistics.idf
+    idf = packed.statistics.idf
     embedder = Embedder(network, idf, np.zeros(config.width, np.float32), None)
 
-    progress("reading the labelled corpus")
-    labels, values = load_labelled(corpus)
-    wide = (~np.isnan(values)).sum(axis=1) >= GENOME_WIDE
+    labels = corpus.labels
+    wide = corpus.genes_measured() >= GENOME_WIDE
     split = np.array([label.split for label in labels])
     train, valid, panel = (
         np.flatnonzero(keep)
@@ -107,12 +105,12 @@ def build_release(
         )
     )
     progress(f"embedding {len(train) + len(panel)} training and {len(valid)} validation profiles")
-    pooled = embedder.pooled(values[train])
+    pooled = corpus.map(embedder.pooled, train)
     centre = pooled.mean(axis=0)
     views = [(train, unit_length(pooled - centre))]
     embedder = Embedder(network, idf, centre, None)
-    views += [(train, embedder.embed(take_out(values[train], s, seed=1))) for s in PANEL_SHARES]
-    views += [(panel, embedder.embed(values[panel]))]
+    views += [(train, corpus.map(_as_panel(embedder, share), train)) for share in PANEL_SHARES]
+    views += [(panel, corpus.map(embedder.embed, panel))]
 
     progress("fitting the heads")
     fitted = labelled(
@@ -122,7 +120,7 @@ def build_release(
     tumors = labelled(views[0][1], [labels[row] for row in train]).tumor_patients()
     heads = fit_heads(
         fitted,
-        labelled(embedder.embed(values[valid]), [labels[row] for row in valid]),
+        labelled(corpus.map(embedder.embed, valid), [labels[row] for row in valid]),
         known_types(tumors),
     )
     write_release(
@@ -142,6 +140,12 @@ def build_release(
             "tumors": dict(sorted(tumors.items())),
         },
     )
+
+
+def _as_panel(embedder: Embedder, share: float) -> Callable[[FloatArray], FloatArray]:
+    """Embed profiles as if a random share of the genes had been measured."""
+    draw = np.random.default_rng(1)
+    return lambda values: embedder.embed(take_out(values, share, draw))
 
 
 def labelled(vectors: FloatArray, labels: list[SampleLabel]) -> LabelledEmbeddings:

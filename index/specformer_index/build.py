@@ -1,6 +1,6 @@
-"""Build a reference index from a model release and a labelled corpus.
+"""Build a reference index from a model release and a corpus.
 
-Every labelled profile of the corpus becomes one row; so do the published cohort medians, marked as
+Every profile of the corpus becomes one row; so do the published cohort medians, marked as
 such. The index is written into a sibling directory, fsynced and renamed into place (see `files`).
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.corpus import cohort_of, iter_labelled
+from specformer_encoder.corpus import Corpus
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.files import move_into_place, sync_tree
 from specformer_encoder.gene_sets import GeneSets
+from specformer_encoder.labels import cohort_of
 from specformer_encoder.packed import GENOME_WIDE
 from specformer_encoder.ssgsea import ssgsea
 from specformer_index.cohorts import CohortPathwayMoments
@@ -39,21 +41,21 @@ BATCH = 64
 def build_index(
     *,
     embedder: Embedder,
-    corpus: Path,
+    corpus: Corpus,
     out: Path,
     medians: Path | None,
     gene_sets: GeneSets,
     replace: bool = False,
     progress: Progress | None = None,
 ) -> IndexInfo:
-    """Embed a labelled corpus and write the index directory `out`.
+    """Embed a corpus and write the index directory `out`.
 
     Parameters
     ----------
     embedder
         The model release that gives the vectors.
     corpus
-        Directory with ``samples.tsv`` and ``expression/``.
+        The built corpus.
     out
         The directory to make. Its parent must exist.
     medians
@@ -68,7 +70,7 @@ def build_index(
     Raises
     ------
     ReferenceIndexError
-        `out` exists and `replace` is false, or the corpus holds no profile.
+        `out` exists and `replace` is false, or is no index.
     """
     if out.exists() and not replace:
         raise ReferenceIndexError(
@@ -85,10 +87,6 @@ def build_index(
     try:
         collected = _Collected(embedder, gene_sets, progress or (lambda _: None))
         collected.add_corpus(corpus)
-        if not collected.rows:
-            raise ReferenceIndexError(
-                f"{corpus} holds no labelled profile.", "Name a corpus with samples.tsv."
-            )
         if medians is not None:
             collected.add_medians(medians)
         write_tables(
@@ -117,10 +115,13 @@ class _Collected:
         self.vectors: list[FloatArray] = []
         self.pathways = CohortPathwayMoments(gene_sets.names, gene_sets.collections)
 
-    def add_corpus(self, corpus: Path) -> None:
-        for labels, profiles in iter_labelled(corpus):
+    def add_corpus(self, corpus: Corpus) -> None:
+        genes_measured = corpus.genes_measured()
+        numbered = enumerate(corpus.labels)
+        for (source, unit), group in groupby(numbered, lambda pair: (pair[1].source, pair[1].unit)):
+            rows, labels = zip(*group, strict=True)
             cohorts = [cohort_of(label) for label in labels]
-            measured = np.isfinite(profiles.values).sum(axis=1)
+            measured = genes_measured[list(rows)]
             for label, cohort, genes in zip(labels, cohorts, measured, strict=True):
                 self.rows.append(
                     {
@@ -141,9 +142,11 @@ class _Collected:
                         "genes_measured": int(genes),
                     }
                 )
-            self._add_values(profiles.values, measured >= GENOME_WIDE, cohorts)
-            if labels:
-                self._progress(f"{labels[0].source} {labels[0].unit}: {len(labels)} profiles")
+            for start in range(0, len(rows), BATCH):
+                some = slice(start, start + BATCH)
+                wide = measured[some] >= GENOME_WIDE
+                self._add_values(corpus.values(rows[some]), wide, cohorts[some])
+            self._progress(f"{source} {unit}: {len(labels)} profiles")
 
     def add_medians(self, path: Path) -> None:
         for labels, profiles in read_medians(path):

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="build an index from a release and a corpus")
-    build.add_argument("--corpus", type=Path, required=True, metavar="DIR")
+    build.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="built corpus")
     build.add_argument("--out", type=Path, required=True, metavar="DIR")
     build.add_argument("--release", type=Path, metavar="DIR", help="model release")
     build.add_argument(
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
+    from specformer_encoder.corpus import Corpus
     from specformer_encoder.embedder import Embedder
     from specformer_encoder.gene_sets import GeneSets
     from specformer_index.build import build_index
@@ -35,7 +36,7 @@ def _build(args: argparse.Namespace) -> int:
 
     info = build_index(
         embedder=Embedder.load(args.release or from_environment("SPECFORMER_RELEASE")),
-        corpus=args.corpus,
+        corpus=Corpus.open(args.corpus),
         out=args.out,
         medians=args.medians,
         gene_sets=GeneSets.load(),

@@ -12,7 +12,7 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("recipe", metavar="RECIPE", help="debug, cpu, or a .toml file")
-    parser.add_argument("--corpus", type=Path, required=True, metavar="FILE", help="packed corpus")
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="built corpus")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
     parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     parser.add_argument("--stop-at", type=int, metavar="STEP", help="stop early, to go on later")
@@ -20,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train or go on training."""
-    from specformer_encoder.packed import PackedCorpus
+    from specformer_encoder.packed import PackedCorpus, part_of
     from specformer_encoder.pretrain import Run, rank_baseline
     from specformer_encoder.recipe import load_recipe
 
-    corpus = PackedCorpus(args.corpus)
+    corpus = PackedCorpus(part_of(args.corpus, "packed.arrow"))
     recipe = load_recipe(args.recipe, len(corpus.vocabulary))
     training = Run(recipe, corpus, args.out, args.device)
     print(

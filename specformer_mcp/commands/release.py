@@ -13,8 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="fit the heads and write a release")
     build.add_argument("--run", type=Path, required=True, metavar="DIR", help="training run")
-    build.add_argument("--packed", type=Path, required=True, metavar="FILE", help="packed corpus")
-    build.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="labelled corpus")
+    build.add_argument(
+        "--corpus", type=Path, required=True, metavar="DIR", help="built corpus that it trained on"
+    )
     build.add_argument("--out", type=Path, required=True, metavar="DIR")
     build.add_argument("--id", required=True, metavar="NAME", help="e.g. specformer-0.1.0")
     info = actions.add_parser("info", help="check a release and show what it is")
@@ -31,12 +32,12 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(shown | {"model": release.manifest["model"]}, indent=2))
         return 0
 
+    from specformer_encoder.corpus import Corpus
     from specformer_encoder.release_build import build_release
 
     build_release(
         run=args.run,
-        packed=args.packed,
-        corpus=args.corpus,
+        corpus=Corpus.open(args.corpus),
         out=args.out,
         release_id=args.id,
         progress=lambda line: print(line, file=sys.stderr, flush=True),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.corpus import SampleLabel
+from specformer_encoder.corpus import Corpus
 from specformer_encoder.embedder import Embedder, FloatArray
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.evaluate.baselines import Predictions, knn, rank_baselines
@@ -26,6 +26,7 @@ from specformer_encoder.evaluate.metrics import (
     calibration_error,
     macro_f1,
 )
+from specformer_encoder.labels import SampleLabel
 from specformer_encoder.packed import GENOME_WIDE
 
 Metric = Callable[[npt.NDArray[np.str_], npt.NDArray[np.str_]], float]
@@ -35,26 +36,32 @@ MERGED = {"TCGA-COAD": "TCGA-COAD/READ", "TCGA-READ": "TCGA-COAD/READ"}
 
 @dataclass(frozen=True)
 class EmbeddedCorpus:
-    """The labelled corpus with its embeddings, computed once for all questions.
+    """The corpus with its embeddings, computed once for all questions.
 
     Attributes
     ----------
-    labels
-        N labels.
-    values
-        (N, V) linear expression, NaN where not measured.
+    corpus
+        N profiles.
     vectors
         (N, E) embeddings.
     """
 
-    labels: list[SampleLabel]
-    values: FloatArray
+    corpus: Corpus
     vectors: FloatArray
+
+    @property
+    def labels(self) -> list[SampleLabel]:
+        """N labels."""
+        return self.corpus.labels
+
+    def values(self, rows: list[int]) -> FloatArray:
+        """(n, V) linear expression of some rows, NaN where not measured."""
+        return self.corpus.values(rows)
 
     @cached_property
     def genome_wide(self) -> npt.NDArray[np.bool_]:
         """(N,) which profiles are no panels."""
-        return np.asarray((~np.isnan(self.values)).sum(axis=1) >= GENOME_WIDE)
+        return self.corpus.genes_measured() >= GENOME_WIDE
 
     def select(self, split: str, *, tumor: bool = True, panel: bool = False) -> list[int]:
         """Rows of one split: tumours or normals, genome-wide profiles or panels."""
@@ -105,10 +112,10 @@ def classification(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]
             "SpecFormer embedding + kNN", knn(corpus.vectors[train], y, corpus.vectors[test])
         ),
         *rank_baselines(
-            corpus.values[train],
+            corpus.values(train),
             y,
-            corpus.values[test],
-            valid=corpus.values[valid],
+            corpus.values(test),
+            valid=corpus.values(valid),
             valid_y=valid_y,
         ),
     ]

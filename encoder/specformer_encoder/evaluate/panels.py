@@ -26,10 +26,10 @@ def panels(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
     """
     types = embedder.release.heads.types
     wide, real = corpus.known("test", types), corpus.known("test", types, panel=True)
-    groups = {
-        f"{share:.0%} of the genes": (wide, embedder.embed(take_out(corpus.values[wide], share)))
-        for share in SHARES
-    }
+    groups = {}
+    for share in SHARES:
+        values = take_out(corpus.values(wide), share, np.random.default_rng(0))
+        groups[f"{share:.0%} of the genes"] = wide, embedder.embed(values)
     groups["real panels"] = real, corpus.vectors[real]
     return {
         name: _score(corpus, embedder, rows, vectors)
@@ -38,9 +38,9 @@ def panels(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
     }
 
 
-def take_out(values: FloatArray, share: float, *, seed: int = 0) -> FloatArray:
+def take_out(values: FloatArray, share: float, draw: np.random.Generator) -> FloatArray:
     """(N, V) profiles in which all but a random share of the genes, new in each, is unmeasured."""
-    kept = np.random.default_rng(seed).random(values.shape, dtype=np.float32) < share
+    kept = draw.random(values.shape, dtype=np.float32) < share
     return np.where(kept, values, np.float32(np.nan))
 
 

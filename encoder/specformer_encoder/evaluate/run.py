@@ -1,14 +1,13 @@
-"""Evaluate a release on the test patients of a labelled corpus, all questions in one run."""
+"""Evaluate a release on the test patients of a corpus, all questions in one run."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from specformer_encoder.corpus import load_labelled
+from specformer_encoder.corpus import Corpus
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.evaluate.classification import EmbeddedCorpus, classification, doubt
 from specformer_encoder.evaluate.metrics import Estimate
@@ -18,7 +17,7 @@ from specformer_encoder.evaluate.pipelines import same_sample
 _OF_PAIRS = ("same top type", "cosine")
 
 
-def evaluate(embedder: Embedder, corpus: Path, progress: Callable[[str], None]) -> dict[str, Any]:
+def evaluate(embedder: Embedder, corpus: Corpus, progress: Callable[[str], None]) -> dict[str, Any]:
     """Everything that is known of a release, as JSON takes it.
 
     Parameters
@@ -26,14 +25,12 @@ def evaluate(embedder: Embedder, corpus: Path, progress: Callable[[str], None]) 
     embedder
         The release.
     corpus
-        Labelled corpus; baselines are fitted on train, everything is judged on test.
+        Baselines are fitted on train, everything is judged on test.
     progress
         Told in a line what is being done.
     """
-    progress("reading the labelled corpus")
-    labels, values = load_labelled(corpus)
-    progress(f"embedding {len(labels)} profiles")
-    embedded = EmbeddedCorpus(labels, values, embedder.embed(values))
+    progress(f"embedding {len(corpus)} profiles")
+    embedded = EmbeddedCorpus(corpus, corpus.map(embedder.embed))
     progress("classification: the release and the baselines")
     results = {
         "release": {"id": embedder.release.id, "sha256": embedder.release.sha256},
