@@ -21,7 +21,7 @@ import h5py  # type: ignore[import-untyped]
 import numpy as np
 from anndata.io import read_elem
 
-from specformer_encoder.errors import ExpressionValueError, InputFileError
+from specformer_encoder.errors import ExpressionValueError, InputFileError, SpecformerError
 from specformer_encoder.raw import FloatArray, RawMatrix
 from specformer_encoder.readers.hdf5 import DAMAGED, Contents
 from specformer_encoder.readers.layout_names import gene_share
@@ -90,7 +90,9 @@ def read(path: Path, *, limits: Limits) -> RawMatrix:
 def _readable(source: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
+    except SpecformerError:
+        raise
+    except Exception as error:  # HDF5 and anndata have no common one for what is damaged
         raise InputFileError(
             f"{source!r} is HDF5 and cannot be read as .h5ad ({str(error)[:200]}).", DAMAGED
         ) from None

@@ -142,7 +142,14 @@ def _check_types(schema: Any, layout: Layout, source: str) -> None:
 def _readable(source: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, IndexError, OverflowError, pa.ArrowException, struct.error) as error:
+    except (
+        OSError,
+        ValueError,
+        IndexError,
+        OverflowError,
+        pa.ArrowException,
+        struct.error,
+    ) as error:
         raise InputFileError(
             f"{source!r} starts like Feather or Arrow IPC and cannot be read ({error}).",
             "It is damaged or was cut off: copy or export it again.",

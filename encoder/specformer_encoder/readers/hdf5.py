@@ -119,6 +119,8 @@ class Contents:
                 self._own(node.get(name, getlink=True), f"{place}/{name}")
                 size += self._size(node[name], f"{place}/{name}", depth - 1)
             return size
+        if not isinstance(node, h5py.Dataset):
+            raise InputFileError(f"{place} of {self.source!r} holds no data.", DAMAGED)
         if node.external or node.is_virtual:
             raise InputFileError(
                 f"{place} of {self.source!r} keeps its data in another file, which is not opened.",

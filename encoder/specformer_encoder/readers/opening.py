@@ -274,7 +274,7 @@ def _open_member(path: Path) -> Any:
         )
     try:
         return archive.open(members[0])
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise InputFileError(
             f"{members[0].filename!r} in {path.name!r} cannot be read ({error}).",
             "Unpack it, with its password if it has one, and give the table inside.",

@@ -113,7 +113,11 @@ def _table(path: Path, limits: Limits, skipped: int, names: list[str]) -> tuple[
             table = pc.read_csv(
                 pa.PythonFile(stream, mode="r"),
                 read_options=pc.ReadOptions(
-                    column_names=keys, skip_rows=skipped, use_threads=False, block_size=1 << 24
+                    column_names=keys,
+                    skip_rows=skipped,
+                    encoding="latin-1",  # never fails; what is read of the table is ASCII
+                    use_threads=False,
+                    block_size=1 << 24,
                 ),
                 parse_options=pc.ParseOptions(delimiter="\t", invalid_row_handler=invalid),
                 convert_options=pc.ConvertOptions(
