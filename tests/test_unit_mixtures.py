@@ -74,7 +74,9 @@ def test_half_a_file_in_another_unit_is_refused_or_reported(units, one, other):
 def test_no_sample_of_a_pipeline_is_accused(name):
     values, lengths = PIPELINES[name].values(seed=31, samples=8)
     call = detect_unit(values[:4], lengths=lengths)
-    assert odd_samples(values, call, lengths) == []
+    # Scaled to the median library, that library keeps its whole counts: told, and harmless.
+    odd = [one for one in odd_samples(values, call, lengths) if one.matters]
+    assert odd == []
 
 
 def test_a_mixture_that_matters_is_refused_with_names(units):
