@@ -19,6 +19,7 @@ from specformer_mcp import __version__
 COMMANDS: dict[str, str] = {
     "serve": "serve the four tools over MCP (stdio or streamable HTTP)",
     "report": "read one expression file and print the whole report",
+    "inspect": "say how a file is read: format, samples, unit, genes",
     "embed": "give the embedding of every sample of the files",
     "neighbors": "find the nearest reference cohorts and profiles",
     "predict": "predict the cancer type, with its doubt",

@@ -120,5 +120,4 @@ class GeneReport:
 
     def _first(self, group: str, number: int) -> str:
         shown = self.examples.get(group, [])
-        more = ", …" if number > len(shown) else ""
-        return ", ".join(shown) + more
+        return ", ".join(shown) + (" and more" if number > len(shown) else "")

@@ -53,16 +53,14 @@ def answer_files(args: argparse.Namespace, answer: Answer) -> int:
         try:
             located = locate(name, progress=ProgressLine())
             raw = engine.open(located.path)
-            for note in (*located.notes, *raw.notes):
-                print(f"specformer {args.command}: {name}: {note}", file=sys.stderr)
+            told: set[str] = set()
             for profiles in map(located.label, engine.resolve(raw, **wanted)):
-                for left_out, why in profiles.left_out.items():
-                    print(
-                        f"specformer {args.command}: {name}: sample {left_out!r} is left out. "
-                        f"{why}",
-                        file=sys.stderr,
-                    )
-                    failed = True
+                new = {*located.notes, *profiles.notes, *profiles.unit.warnings} - told
+                told |= new
+                left_out = [f"sample {s!r} is left out. {w}" for s, w in profiles.left_out.items()]
+                for sentence in sorted(new) + left_out:
+                    print(f"specformer {args.command}: {name}: {sentence}", file=sys.stderr)
+                failed = failed or bool(left_out)
                 _answer_samples(engine, samples_of(profiles), name, args, answer)
         except SpecformerError as error:
             print(f"specformer {args.command}: {name}: {error}", file=sys.stderr)
@@ -85,6 +83,7 @@ def base_fields(engine: Engine, sample: Sample, file: str) -> dict[str, Any]:
         "tumor_probability": prediction.tumor_probability,
         "unit": sample.unit.unit,
         "unit_scale": sample.unit.scale,
+        "unit_confidence": round(float(sample.unit.confidence), 3),
         "genes_measured": sample.genes_measured,
         "provenance": prediction.provenance.model_dump(),
     }
