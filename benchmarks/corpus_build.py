@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.corpus import Corpus
-from specformer_encoder.disease_names import TCGA_STUDIES
+from specformer_encoder.corpus.disease_names import TCGA_STUDIES
 from specformer_encoder.genes import vocabulary
 
 #: View → file as Xena names it.

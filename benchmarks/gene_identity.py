@@ -32,9 +32,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from specformer_encoder.gene_rows import resolve
-from specformer_encoder.gene_table import AMBIGUOUS, NAMESPACES, OUTSIDE, UNKNOWN, lookup
 from specformer_encoder.genes import vocabulary
+from specformer_encoder.genes.rows import resolve
+from specformer_encoder.genes.table import AMBIGUOUS, NAMESPACES, OUTSIDE, UNKNOWN, lookup
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "encoder" / "scripts"))
 from build_gene_table import read_sources, split_names

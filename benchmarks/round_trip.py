@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specformer_encoder.embedder import Embedder
-from specformer_encoder.gene_table import DATA, vocabulary
+from specformer_encoder.genes.table import DATA, vocabulary
 from specformer_encoder.profiles import load_profiles, resolve
 from specformer_encoder.raw import InMemory, RawMatrix
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specformer_encoder.corpus import Corpus
-from specformer_encoder.corpus_build import build_corpus
+from specformer_encoder.corpus.build import build_corpus
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.packed import LABELS, PackedCorpus
 from specformer_encoder.profiles import load_profiles

@@ -10,7 +10,7 @@ from http_server import Archive, gdc_metadata
 from public_layouts import example, gdc_star, gtex_gct, xena_tpm
 from server_support import server_for, talk, text_of
 
-from specformer_encoder import gdc
+from specformer_encoder.download import gdc
 from specformer_encoder.genes import MINIMUM_GENES
 from specformer_mcp.cli import main
 

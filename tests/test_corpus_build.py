@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from specformer_encoder.corpus import Corpus
-from specformer_encoder.corpus_build import build_corpus
+from specformer_encoder.corpus.build import build_corpus
+from specformer_encoder.corpus.labels import SampleLabel, Splits, patient_of, read_labels
 from specformer_encoder.errors import CorpusError, ExpressionValueError
 from specformer_encoder.files import only_builder
 from specformer_encoder.genes import vocabulary
-from specformer_encoder.labels import SampleLabel, Splits, patient_of, read_labels
 from specformer_encoder.ordering import gene_sequence, rank_quantiles
 from specformer_encoder.packed import LABELS
 from specformer_encoder.profiles import load_profiles
@@ -302,7 +302,8 @@ def test_a_unit_that_the_values_rule_out_is_an_error_with_the_file(small_corpus,
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from specformer_encoder import corpus_build, files
+from specformer_encoder import files
+from specformer_encoder.corpus import build as corpus_build
 folders, out, after, replace = [Path(sys.argv[1])], Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 
 def die(*_args, **_more):

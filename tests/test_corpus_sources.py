@@ -12,9 +12,9 @@ import pytest
 from test_corpus_build import hash_split
 
 from specformer_encoder.corpus import Corpus
-from specformer_encoder.corpus_build import build_corpus
-from specformer_encoder.corpus_sources import find_sources
-from specformer_encoder.disease_names import GTEX_TISSUES, TARGET_STUDIES, TCGA_STUDIES
+from specformer_encoder.corpus.build import build_corpus
+from specformer_encoder.corpus.disease_names import GTEX_TISSUES, TARGET_STUDIES, TCGA_STUDIES
+from specformer_encoder.corpus.sources import find_sources
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.profiles import load_profiles

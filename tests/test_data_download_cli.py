@@ -17,7 +17,7 @@ import pytest
 from http_server import Archive, Fault
 from public_layouts import SAMPLE, example, gtex_gct, xena_tpm
 
-from specformer_encoder import catalogue, data_sets, manifest
+from specformer_encoder.download import catalogue, data_sets, manifest
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.profiles import load_profiles
 from specformer_encoder.units import parse_unit

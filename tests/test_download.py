@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from http_server import Archive, Fault, Proxy
 
-from specformer_encoder import part, web
-from specformer_encoder.download import fetch
+from specformer_encoder.download import part, web
+from specformer_encoder.download.file import fetch
+from specformer_encoder.download.web import Policy
 from specformer_encoder.errors import DownloadError
-from specformer_encoder.web import Policy
 
 QUICK = Policy(attempts=4, first_wait_s=0.01, read_s=5)
 PLAIN = np.random.default_rng(1).bytes(300_000)
@@ -466,9 +466,9 @@ def test_the_proxy_of_the_environment_is_used(archive, tmp_path, monkeypatch):
 FETCH = """
 import sys
 from pathlib import Path
-from specformer_encoder.download import fetch
+from specformer_encoder.download.file import fetch
 from specformer_encoder.errors import DownloadError
-from specformer_encoder.web import Policy
+from specformer_encoder.download.web import Policy
 try:
     fetch(sys.argv[1], Path(sys.argv[2]), policy=Policy(attempts=3, first_wait_s=0.01))
 except DownloadError as error:

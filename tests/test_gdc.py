@@ -5,12 +5,12 @@ import pytest
 from http_server import Archive, Fault, gdc_metadata
 from public_layouts import example, gdc_star
 
-from specformer_encoder import gdc
+from specformer_encoder.download import gdc
+from specformer_encoder.download.web import Policy
 from specformer_encoder.errors import DownloadError
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.profiles import load_profiles
 from specformer_encoder.sources import Located, is_remote, locate
-from specformer_encoder.web import Policy
 
 UUID = "0f5a2c1e-9b1d-4e57-8c3a-1d2e3f405162"
 NAME = f"{UUID}.rna_seq.augmented_star_gene_counts.tsv"

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from specformer_encoder.errors import GeneIdentifierError
-from specformer_encoder.gene_rows import resolve
-from specformer_encoder.gene_table import AMBIGUOUS, OUTSIDE, UNKNOWN
 from specformer_encoder.genes import MINIMUM_GENES, map_genes, vocabulary
+from specformer_encoder.genes.rows import resolve
+from specformer_encoder.genes.table import AMBIGUOUS, OUTSIDE, UNKNOWN
 
 FILLER = vocabulary().ensembl_ids[:MINIMUM_GENES]
 LEFT_OUT = {OUTSIDE: "outside", AMBIGUOUS: "ambiguous", UNKNOWN: "unknown"}
@@ -221,7 +221,7 @@ def test_sentences_tell_a_person_what_became_of_the_rows():
     assert any(line.endswith("another spelling: MLL2 → KMT2D.") for line in others)
     assert any("no current human gene" in line and "NOT_A_GENE." in line for line in others)
     assert others[-1].startswith("18,692 genes of the vocabulary are not in the file: ")
-    assert others[-1].endswith(", ….")
+    assert others[-1].endswith(" and more.")
     assert len(others) == 3
     assert not map_genes(vocabulary().symbols).report.mixed
 

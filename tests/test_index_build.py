@@ -8,7 +8,7 @@ import pytest
 from server_support import COADREAD, NORMAL, TUMOR, engine
 
 from specformer_encoder.corpus import Corpus
-from specformer_encoder.corpus_build import build_corpus
+from specformer_encoder.corpus.build import build_corpus
 from specformer_encoder.errors import SpecformerError
 from specformer_encoder.ssgsea import ssgsea
 from specformer_index.build import build_index

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from specformer_encoder.batches import Batches
 from specformer_encoder.corpus import Corpus
-from specformer_encoder.corpus_build import build_corpus
+from specformer_encoder.corpus.build import build_corpus
+from specformer_encoder.corpus.labels import read_labels
 from specformer_encoder.errors import CorpusError, RecipeError, TrainingError
-from specformer_encoder.labels import read_labels
 from specformer_encoder.packed import PackedCorpus
 from specformer_encoder.pretrain import Run, agreement
 from specformer_encoder.recipe import RECIPES, load_recipe

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from specformer_encoder.errors import SpecformerError
-from specformer_encoder.gene_rows import resolve as resolve_rows
-from specformer_encoder.gene_table import vocabulary
 from specformer_encoder.genes import MINIMUM_GENES, map_genes
+from specformer_encoder.genes.rows import resolve as resolve_rows
+from specformer_encoder.genes.table import vocabulary
 from specformer_encoder.readers import read
 from specformer_encoder.units import detect_unit, odd_samples, to_linear
 

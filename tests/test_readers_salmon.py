@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specformer_encoder.errors import ExpressionValueError, GeneIdentifierError, InputFileError
-from specformer_encoder.gene_table import DATA, vocabulary
+from specformer_encoder.genes.table import DATA, vocabulary
 from specformer_encoder.profiles import load_profiles, resolve
 from specformer_encoder.readers import read
 from specformer_encoder.readers.naming import sample_name

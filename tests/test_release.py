@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from specformer_encoder.corpus import Corpus
+from specformer_encoder.corpus.labels import read_labels
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import ReleaseError, SpecformerError
-from specformer_encoder.labels import read_labels
 from specformer_encoder.release import open_release
 from specformer_index.search import ReferenceIndex
 from specformer_mcp.cli import main

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from specformer_encoder.errors import GeneIdentifierError
-from specformer_encoder.gene_table import DATA
 from specformer_encoder.genes import map_genes, vocabulary
-from specformer_encoder.transcripts import (
+from specformer_encoder.genes.table import DATA
+from specformer_encoder.genes.transcripts import (
     MOST_UNKNOWN,
     are_transcripts,
     gene_numbers,

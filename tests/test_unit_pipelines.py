@@ -6,8 +6,8 @@ import pytest
 from benchmarks.simulated_libraries import library, normalised, vst
 from benchmarks.simulated_pipelines import PIPELINES, REFUSED
 from specformer_encoder.errors import ExpressionValueError
-from specformer_encoder.unit_scales import undo
 from specformer_encoder.units import detect_unit, to_linear
+from specformer_encoder.units.scales import undo
 
 
 @pytest.mark.parametrize("name", PIPELINES)

@@ -7,8 +7,8 @@ import pytest
 
 from specformer_encoder.errors import ExpressionValueError, SpecformerError
 from specformer_encoder.readers import read
-from specformer_encoder.unit_signs import length_slope, steps
 from specformer_encoder.units import SCALES, UNITS, detect_unit, odd_samples, parse_unit, to_linear
+from specformer_encoder.units.signs import length_slope, steps
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 needs_corpus = pytest.mark.skipif(

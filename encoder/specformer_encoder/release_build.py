@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from specformer_encoder.corpus import Corpus
+from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder, FloatArray, unit_length
 from specformer_encoder.errors import ReleaseError
 from specformer_encoder.evaluate.panels import take_out
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.heads import LabelledEmbeddings, fit_heads, known_types
-from specformer_encoder.labels import SampleLabel
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.packed import GENOME_WIDE, vocabulary_hash
 from specformer_encoder.pretrain import open_checkpoint

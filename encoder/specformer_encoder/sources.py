@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from specformer_encoder.download.progress import Progress
     from specformer_encoder.profiles import ProfileSet
-    from specformer_encoder.progress import Progress
 
 _GDC = "gdc:"
 
@@ -66,7 +66,7 @@ def locate(text: str, *, progress: Progress | None = None) -> Located:
     """
     if not is_remote(text):
         return Located(Path(text))
-    from specformer_encoder import gdc
+    from specformer_encoder.download import gdc
 
     file = gdc.fetch(gdc.parse_gdc(text), progress=progress)
     known = {"project": file.project, "sample type": file.sample_type, "workflow": file.workflow}

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.corpus import Corpus
+from specformer_encoder.corpus.labels import cohort_of
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.files import move_into_place, sync_tree
 from specformer_encoder.gene_sets import GeneSets
-from specformer_encoder.labels import cohort_of
 from specformer_encoder.packed import GENOME_WIDE
 from specformer_encoder.ssgsea import ssgsea
 from specformer_index.cohorts import CohortPathwayMoments

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from specformer_encoder.corpus_build import build_corpus
+    from specformer_encoder.corpus.build import build_corpus
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from specformer_encoder.errors import DownloadError
 
 if TYPE_CHECKING:
-    from specformer_encoder.data_sets import Planned
+    from specformer_encoder.download.data_sets import Planned
     from specformer_mcp.progress import ProgressLine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from specformer_encoder.catalogue import DATA_SETS
+    from specformer_encoder.download.catalogue import DATA_SETS
 
     parser.add_argument(
         "names", nargs="+", choices=sorted(DATA_SETS), metavar="NAME",
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _download(args: argparse.Namespace, progress: ProgressLine) -> int:
-    from specformer_encoder.catalogue import files_of
-    from specformer_encoder.data_sets import check_space, download, plan
+    from specformer_encoder.download.catalogue import files_of
+    from specformer_encoder.download.data_sets import check_space, download, plan
 
     planned = plan(
         files_of(args.names), args.out, mirror=args.mirror, verify=args.verify, progress=progress
@@ -78,9 +78,9 @@ def _download(args: argparse.Namespace, progress: ProgressLine) -> int:
 
 
 def _list(args: argparse.Namespace, progress: ProgressLine) -> int:
-    from specformer_encoder.catalogue import files_of
-    from specformer_encoder.data_sets import plan
-    from specformer_encoder.web import Policy, shown
+    from specformer_encoder.download.catalogue import files_of
+    from specformer_encoder.download.data_sets import plan
+    from specformer_encoder.download.web import Policy, shown
     from specformer_mcp.progress import megabytes
 
     files = files_of(args.names)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.corpus import Corpus
+from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder, FloatArray
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.evaluate.baselines import Predictions, knn, rank_baselines
@@ -26,7 +27,6 @@ from specformer_encoder.evaluate.metrics import (
     calibration_error,
     macro_f1,
 )
-from specformer_encoder.labels import SampleLabel
 from specformer_encoder.packed import GENOME_WIDE
 
 Metric = Callable[[npt.NDArray[np.str_], npt.NDArray[np.str_]], float]

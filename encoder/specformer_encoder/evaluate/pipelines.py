@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.evaluate.classification import EmbeddedCorpus
 from specformer_encoder.evaluate.metrics import bootstrap
-from specformer_encoder.labels import SampleLabel
 
 
 def same_sample(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from specformer_encoder.gene_table import HOW, lookup
-from specformer_encoder.identifier_kinds import fold
+from specformer_encoder.genes.kinds import fold
+from specformer_encoder.genes.table import HOW, lookup
 
 #: Cells that mean "no value".
 MISSING = ("", "NA", "N/A", "na", "n/a", "#N/A", "null", "NULL", "None", "<NA>")

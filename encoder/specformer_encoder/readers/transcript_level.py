@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder import transcripts
 from specformer_encoder.errors import ExpressionValueError, InputFileError
+from specformer_encoder.genes import transcripts
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head, parse
 from specformer_encoder.readers.matrix import assemble

@@ -15,20 +15,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.excel_dates import keys_of_date, keys_of_serials
-from specformer_encoder.gene_table import (
-    ALIAS,
-    AMBIGUOUS,
-    CURRENT,
-    NONE,
-    NOTHING,
-    PREVIOUS,
-    UNKNOWN,
-    Found,
-    lookup,
-    vocabulary,
-)
-from specformer_encoder.identifier_kinds import (
+from specformer_encoder.genes.excel_dates import keys_of_date, keys_of_serials
+from specformer_encoder.genes.kinds import (
     ENSEMBL,
     ENSEMBL_SYMBOL,
     ENTREZ,
@@ -41,6 +29,18 @@ from specformer_encoder.identifier_kinds import (
     locus_number,
     may_be_folded,
     take_apart,
+)
+from specformer_encoder.genes.table import (
+    ALIAS,
+    AMBIGUOUS,
+    CURRENT,
+    NONE,
+    NOTHING,
+    PREVIOUS,
+    UNKNOWN,
+    Found,
+    lookup,
+    vocabulary,
 )
 
 #: How far a row is to be believed: by a name that the gene has or had, by a mended form of one, by
@@ -63,7 +63,7 @@ class Rows:
     gene
         (G,) int32, vocabulary position, or `OUTSIDE`, `AMBIGUOUS`, `UNKNOWN`.
     how
-        (G,) int8, index into `gene_table.HOW`.
+        (G,) int8, index into `table.HOW`.
     trust
         (G,) int8: `FIRM`, `MENDED` or `WEAK`.
     others

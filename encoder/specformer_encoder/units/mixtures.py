@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from specformer_encoder.errors import ExpressionValueError
-from specformer_encoder.unit_names import (
+from specformer_encoder.units.names import (
     BASES,
     DOUBTED,
     UnitCall,
     scale_name,
     scale_parts,
 )
-from specformer_encoder.unit_refusals import centred_sample
-from specformer_encoder.unit_rules import (
+from specformer_encoder.units.refusals import centred_sample
+from specformer_encoder.units.rules import (
     GENOME_WIDE,
     MILLION,
     NEARLY_WHOLE,
@@ -35,8 +35,8 @@ from specformer_encoder.unit_rules import (
     name_unit,
     near,
 )
-from specformer_encoder.unit_scales import LARGEST_LOG, USUAL, Floor, find_floor, undo
-from specformer_encoder.unit_signs import Array, Signs, signs
+from specformer_encoder.units.scales import LARGEST_LOG, USUAL, Floor, find_floor, undo
+from specformer_encoder.units.signs import Array, Signs, signs
 
 #: Fewer genes above zero say too little of a sample.
 _FEWEST_GENES = 200

@@ -2,15 +2,15 @@
 
 From the marks that nothing else leaves (whole numbers, a sum of a million, an upper quartile of
 1,000, multiples of one read) to those that are only likely (the size of the values, their change
-with gene length). `unit_signs` says where each mark comes from.
+with gene length). `signs` says where each mark comes from.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from specformer_encoder.unit_names import LENGTH_NORMALISED, UnitCall
-from specformer_encoder.unit_signs import Signs
+from specformer_encoder.units.names import LENGTH_NORMALISED, UnitCall
+from specformer_encoder.units.signs import Signs
 
 MILLION = 1e6
 #: Upper quartile of the expressed genes in TCGA's RSEM values.

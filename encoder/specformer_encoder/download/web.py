@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from specformer_encoder.download.progress import Note
 from specformer_encoder.errors import DownloadError
-from specformer_encoder.progress import Note
 
 IDENTITY = {"Accept-Encoding": "identity"}
 """The file as it is stored: a ``.gz`` must stay one, and ranges must count its own bytes."""

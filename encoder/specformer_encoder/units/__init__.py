@@ -2,9 +2,9 @@
 
 An ordering needs each gene's share of the sample, so values must come back to a linear scale, and
 counts must be told from TPM and FPKM because only counts are still to be divided by gene length.
-No file says reliably what it holds; the numbers do. First the scale is decided (`unit_scales`),
-then the unit (`unit_signs`, `unit_rules`), with the evidence in sentences and a confidence. Values
-without a scale are refused (`unit_refusals`), and so are files that mix units (`unit_mixtures`).
+No file says reliably what it holds; the numbers do. First the scale is decided (`scales`),
+then the unit (`signs`, `rules`), with the evidence in sentences and a confidence. Values
+without a scale are refused (`refusals`), and so are files that mix units (`mixtures`).
 What a user declares is taken, unless the values make it impossible, and questioned where they
 contradict it.
 """
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import ExpressionValueError
-from specformer_encoder.unit_mixtures import OddSample, majority, odd_samples, report_mixture
-from specformer_encoder.unit_names import (
+from specformer_encoder.units.mixtures import OddSample, majority, odd_samples, report_mixture
+from specformer_encoder.units.names import (
     BASES,
     SCALES,
     UNITS,
@@ -27,8 +27,8 @@ from specformer_encoder.unit_names import (
     parse_unit,
     scale_parts,
 )
-from specformer_encoder.unit_overrides import refuse_other_scale, take_declared
-from specformer_encoder.unit_refusals import (
+from specformer_encoder.units.overrides import refuse_other_scale, take_declared
+from specformer_encoder.units.refusals import (
     refuse_centred,
     refuse_common_range,
     refuse_even,
@@ -36,7 +36,7 @@ from specformer_encoder.unit_refusals import (
     refuse_linear_negatives,
     refuse_unreadable,
 )
-from specformer_encoder.unit_rules import (
+from specformer_encoder.units.rules import (
     GENOME_WIDE,
     MILLION,
     NEARLY_WHOLE,
@@ -48,7 +48,7 @@ from specformer_encoder.unit_rules import (
     name_unit,
     near,
 )
-from specformer_encoder.unit_scales import (
+from specformer_encoder.units.scales import (
     LARGEST_LOG,
     Floor,
     allowed,
@@ -56,7 +56,7 @@ from specformer_encoder.unit_scales import (
     find_floor,
     undo,
 )
-from specformer_encoder.unit_signs import Array, Signs, signs, typical, whole
+from specformer_encoder.units.signs import Array, Signs, signs, typical, whole
 
 __all__ = [
     "MOST_SAMPLES",

@@ -13,10 +13,10 @@ from __future__ import annotations
 import numpy as np
 
 from specformer_encoder.errors import ExpressionValueError
-from specformer_encoder.unit_names import BASES, REMEDY
-from specformer_encoder.unit_rules import GENOME_WIDE, MILLION, ON_STEP, exact_mark, near
-from specformer_encoder.unit_scales import LARGEST_LOG, USUAL, find_floor, undo
-from specformer_encoder.unit_signs import Array, Signs, signs, whole
+from specformer_encoder.units.names import BASES, REMEDY
+from specformer_encoder.units.rules import GENOME_WIDE, MILLION, ON_STEP, exact_mark, near
+from specformer_encoder.units.scales import LARGEST_LOG, USUAL, find_floor, undo
+from specformer_encoder.units.signs import Array, Signs, signs, whole
 
 #: Negatives that a correction on the linear scale leaves: few values, and little in sum.
 _FEW_NEGATIVE, _LITTLE_NEGATIVE = 0.05, 0.01

@@ -25,11 +25,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specformer_encoder.corpus import FORMAT, GENES, INFO, PACKED, PROFILES
-from specformer_encoder.corpus_sources import Found, Source
+from specformer_encoder.corpus.labels import SPLIT_RULE, SPLITS, SampleLabel, Splits, cohort_of
+from specformer_encoder.corpus.qc import PROFILE_COLUMNS, GeneSums, profile_qc
+from specformer_encoder.corpus.sources import Found, Source
 from specformer_encoder.errors import CorpusError, SpecformerError
 from specformer_encoder.files import sha256_of
 from specformer_encoder.genes import GeneReport, vocabulary
-from specformer_encoder.labels import SPLIT_RULE, SPLITS, SampleLabel, Splits, cohort_of
 from specformer_encoder.ordering import gene_sequence, rank_quantiles
 from specformer_encoder.packed import (
     DEPTH,
@@ -42,7 +43,6 @@ from specformer_encoder.packed import (
     write_arrow,
 )
 from specformer_encoder.profiles import ProfileSet, iter_profiles
-from specformer_encoder.qc import PROFILE_COLUMNS, GeneSums, profile_qc
 from specformer_encoder.readers import Limits
 from specformer_encoder.units import UnitCall
 

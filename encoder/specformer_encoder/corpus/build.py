@@ -2,7 +2,7 @@
 
 The directory is written beside its place and renamed into it, under a lock, so a build that is
 killed leaves nothing that a reader could take for a corpus, an older corpus stays as it was, and
-the next build clears up. What goes into it is in `corpus_passes`.
+the next build clears up. What goes into it is in `passes`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from specformer_encoder.corpus import GENES, INFO, PACKED, PROFILES
-from specformer_encoder.corpus_passes import Passes, Progress
-from specformer_encoder.corpus_sources import find_sources
+from specformer_encoder.corpus.passes import Passes, Progress
+from specformer_encoder.corpus.sources import find_sources
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.files import move_into_place, only_builder, sync_tree
 from specformer_encoder.genes import vocabulary
@@ -33,7 +33,7 @@ def build_corpus(
     Parameters
     ----------
     folders
-        Labelled folders and download folders; see `corpus_sources`.
+        Labelled folders and download folders; see `sources`.
     out
         The directory to make. Its parent must exist.
     replace

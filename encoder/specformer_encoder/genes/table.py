@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 #: Row groups of `identifiers.parquet`, in order. `spelling` has symbols as `fold` writes them, and
 #: `date` what a spreadsheet makes of them.

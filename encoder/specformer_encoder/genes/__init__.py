@@ -3,7 +3,7 @@
 Expression files name genes by Ensembl id (with or without version), Entrez id, HGNC symbol
 (approved, previous or alias) or a composite of these. All are resolved to the Ensembl-keyed
 vocabulary of protein-coding genes. Nothing is guessed: a name that may stand for two genes is left
-out unless the rest of the file settles it (`gene_rows.py`), and the `GeneReport` says what became
+out unless the rest of the file settles it (`genes.rows`), and the `GeneReport` says what became
 of every row. A file whose identifiers are of another sort is refused by the name of that sort.
 """
 
@@ -17,9 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import GeneIdentifierError
-from specformer_encoder.gene_report import NAMED_EXAMPLES, GeneReport
-from specformer_encoder.gene_rows import Rows, resolve
-from specformer_encoder.gene_table import (
+from specformer_encoder.genes.kinds import (
+    KINDS,
+    are_row_numbers,
+    foreign_kind,
+    looks_like_rodent,
+)
+from specformer_encoder.genes.report import NAMED_EXAMPLES, GeneReport
+from specformer_encoder.genes.rows import Rows, resolve
+from specformer_encoder.genes.table import (
     AMBIGUOUS,
     CURRENT,
     OUTSIDE,
@@ -27,12 +33,6 @@ from specformer_encoder.gene_table import (
     Vocabulary,
     lookup,
     vocabulary,
-)
-from specformer_encoder.identifier_kinds import (
-    KINDS,
-    are_row_numbers,
-    foreign_kind,
-    looks_like_rodent,
 )
 
 __all__ = ["MINIMUM_GENES", "GeneMapping", "GeneReport", "Vocabulary", "map_genes", "vocabulary"]

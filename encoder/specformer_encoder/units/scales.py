@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specformer_encoder.unit_names import BASES, OWN_FLOOR, DeclaredUnit, scale_name, scale_parts
-from specformer_encoder.unit_signs import Array
+from specformer_encoder.units.names import BASES, OWN_FLOOR, DeclaredUnit, scale_name, scale_parts
+from specformer_encoder.units.signs import Array
 
 LARGEST_LOG = 30.0  # 2³⁰: more reads than any library has
 #: Share of a sample's genes, and number, at its lowest value that make it a floor. An offset that

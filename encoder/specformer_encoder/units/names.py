@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from specformer_encoder.errors import ExpressionValueError
-from specformer_encoder.unit_signs import Signs
+from specformer_encoder.units.signs import Signs
 
 #: Unit → whether its values are free of gene length, so that they are not divided by it again.
 LENGTH_NORMALISED = {

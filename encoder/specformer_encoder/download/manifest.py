@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from specformer_encoder.download import Fetched
+from specformer_encoder.download.file import Fetched
+from specformer_encoder.download.part import lock, storage_errors
+from specformer_encoder.download.progress import Note
 from specformer_encoder.errors import DownloadError
 from specformer_encoder.files import write_whole
-from specformer_encoder.part import lock, storage_errors
-from specformer_encoder.progress import Note
 
 NAME = "manifest.json"
 _LOCK = ".manifest.lock"

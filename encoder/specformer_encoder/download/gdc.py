@@ -25,12 +25,10 @@ from typing import Any
 
 import httpx
 
-from specformer_encoder.digest import digest_of
-from specformer_encoder.download import fetch as fetch_file
-from specformer_encoder.errors import DownloadError
-from specformer_encoder.files import write_whole
-from specformer_encoder.progress import Note, Progress, Silent
-from specformer_encoder.web import (
+from specformer_encoder.download.digest import digest_of
+from specformer_encoder.download.file import fetch as fetch_file
+from specformer_encoder.download.progress import Note, Progress, Silent
+from specformer_encoder.download.web import (
     Attempts,
     Policy,
     RefusedError,
@@ -39,6 +37,8 @@ from specformer_encoder.web import (
     open_client,
     shown,
 )
+from specformer_encoder.errors import DownloadError
+from specformer_encoder.files import write_whole
 
 PREFIX = "gdc:"
 API = "https://api.gdc.cancer.gov"

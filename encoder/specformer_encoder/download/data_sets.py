@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from specformer_encoder import manifest
-from specformer_encoder.catalogue import PublicFile
-from specformer_encoder.download import fetch
-from specformer_encoder.errors import DownloadError
-from specformer_encoder.files import sha256_of
-from specformer_encoder.manifest import Record
-from specformer_encoder.part import locked_part, storage_errors
-from specformer_encoder.progress import Progress
-from specformer_encoder.web import (
+from specformer_encoder.download import manifest
+from specformer_encoder.download.catalogue import PublicFile
+from specformer_encoder.download.file import fetch
+from specformer_encoder.download.manifest import Record
+from specformer_encoder.download.part import locked_part, storage_errors
+from specformer_encoder.download.progress import Progress
+from specformer_encoder.download.web import (
     Attempts,
     Policy,
     RefusedError,
@@ -28,6 +26,8 @@ from specformer_encoder.web import (
     open_client,
     size_of,
 )
+from specformer_encoder.errors import DownloadError
+from specformer_encoder.files import sha256_of
 
 _MARGIN = 0.01
 """Of the missing bytes, left free: file systems need some for themselves."""

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import httpx
 
-from specformer_encoder.digest import Digest, SpoiledError, digest_of
-from specformer_encoder.errors import DownloadError
-from specformer_encoder.part import Part, Version, locked_part, storage_errors
-from specformer_encoder.progress import Progress, Silent
-from specformer_encoder.web import (
+from specformer_encoder.download.digest import Digest, SpoiledError, digest_of
+from specformer_encoder.download.part import Part, Version, locked_part, storage_errors
+from specformer_encoder.download.progress import Progress, Silent
+from specformer_encoder.download.web import (
     Attempts,
     Policy,
     TransientError,
@@ -30,6 +29,7 @@ from specformer_encoder.web import (
     shown,
     whole,
 )
+from specformer_encoder.errors import DownloadError
 
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 

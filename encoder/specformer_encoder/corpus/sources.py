@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
-from specformer_encoder import catalogue
-from specformer_encoder.disease_names import GTEX_TISSUES, TARGET_STUDIES, TCGA_STUDIES
+from specformer_encoder.corpus.disease_names import GTEX_TISSUES, TARGET_STUDIES, TCGA_STUDIES
+from specformer_encoder.corpus.labels import FORM, SampleLabel, patient_of, read_labels
+from specformer_encoder.download import catalogue
 from specformer_encoder.errors import CorpusError
-from specformer_encoder.labels import FORM, SampleLabel, patient_of, read_labels
 
 #: What a matrix of a labelled folder may be called after `<source>.<unit>`.
 _ENDING = re.compile(r"\.(parquet|feather|arrow|tsv|csv|txt|gct|h5ad)(\.(gz|bz2|zst))?")

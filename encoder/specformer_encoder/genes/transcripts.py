@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specformer_encoder.errors import GeneIdentifierError
-from specformer_encoder.gene_table import DATA
+from specformer_encoder.genes.table import DATA
 
 #: More of a sample's expression than this on transcripts that no table knows is refused. Were they
 #: all of genes outside the vocabulary, as most transcripts described since Ensembl 100 are, nothing

@@ -7,8 +7,8 @@ carry a mark that contradicts it, the answer says so and is less sure of itself.
 from __future__ import annotations
 
 from specformer_encoder.errors import ExpressionValueError
-from specformer_encoder.unit_names import DOUBTED, LENGTH_NORMALISED, DeclaredUnit, UnitCall
-from specformer_encoder.unit_rules import (
+from specformer_encoder.units.names import DOUBTED, LENGTH_NORMALISED, DeclaredUnit, UnitCall
+from specformer_encoder.units.rules import (
     COUNTS_SLOPE,
     GENOME_WIDE,
     MILLION,
@@ -17,7 +17,7 @@ from specformer_encoder.unit_rules import (
     fpkm_mark,
     near,
 )
-from specformer_encoder.unit_signs import Signs
+from specformer_encoder.units.signs import Signs
 
 #: Detection this sure questions a declaration that would be computed otherwise.
 _SURE = 0.75

@@ -24,10 +24,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from specformer_encoder.digest import BLOCK, Digest, SpoiledError
+from specformer_encoder.download.digest import BLOCK, Digest, SpoiledError
+from specformer_encoder.download.progress import Note
 from specformer_encoder.errors import DownloadError
 from specformer_encoder.files import fsync, unfinished, write_whole
-from specformer_encoder.progress import Note
 
 _SYNC_EVERY = 64 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

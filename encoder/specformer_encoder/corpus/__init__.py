@@ -1,6 +1,6 @@
 """A built corpus: labelled profiles on disk, in several views of the same samples.
 
-`specformer data build` writes it (see `corpus_build`); everything later reads it: pretraining the
+`specformer data build` writes it (see `corpus.build`); everything later reads it: pretraining the
 packed file in it, releases, evaluation and the index the profiles.
 
 `profiles.arrow`
@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.genes import vocabulary
-from specformer_encoder.labels import SampleLabel
 from specformer_encoder.packed import LABELS, MappedRows, PackedCorpus, part_of, vocabulary_hash
 
 FORMAT = 1

@@ -1,0 +1,1 @@
+"""Fetching public files: resumed, retried, checked, recorded, and named last."""
