@@ -103,3 +103,13 @@ def test_a_mixture_that_changes_nothing_is_a_warning(units):
     assert "1 of 6 samples" in told
     assert "s4" in told
     assert report_mixture([], ["s0"], call) == []
+
+
+def test_a_sample_below_zero_in_a_later_block_is_refused(units):
+    values, lengths = units
+    call = detect_unit(values["counts"][:4], lengths=lengths)
+    block = values["counts"][2:5].copy()
+    block[2, :400] *= -1
+    (odd,) = odd_samples(block, call, lengths)
+    assert (odd.index, odd.matters) == (2, True)
+    assert "negative" in odd.why

@@ -22,7 +22,7 @@ from specformer_encoder.units.names import (
     scale_name,
     scale_parts,
 )
-from specformer_encoder.units.refusals import centred_sample
+from specformer_encoder.units.refusals import centred_sample, refuse_linear_negatives
 from specformer_encoder.units.rules import (
     GENOME_WIDE,
     MILLION,
@@ -179,6 +179,17 @@ def _mark(one: Signs) -> str:
     return "reads" if one.on_step >= ON_STEP else "none"
 
 
+def _below_zero(row: Array, call: UnitCall) -> tuple[str, str] | None:
+    """What a sample of a linear file is if it has negatives that no linear value can have."""
+    if call.scale != "linear" or not (row < 0).any():
+        return None
+    try:
+        refuse_linear_negatives(row[None])
+    except ExpressionValueError as error:
+        return "corrected or centred values", f"Of the first of them, {error.problem}"
+    return None
+
+
 def _contradiction(
     row: Array, call: UnitCall, lengths: Array | None
 ) -> tuple[str, str, bool] | None:
@@ -186,7 +197,7 @@ def _contradiction(
     positive = row[row > 0]
     if len(positive) < _FEWEST_GENES or call.typical is None:
         return None
-    other = _other_scale(row, positive, call, lengths)
+    other = _below_zero(row, call) or _other_scale(row, positive, call, lengths)
     if other is not None:
         return (*other, True)
     marks = signs(undo(row, call.scale), lengths)
