@@ -3,9 +3,9 @@
 Real expression (the example samples of the repository) is brought to transcripts per million, each
 simulated sample multiplies every gene by its own log-normal noise, and reads are drawn from
 transcripts times length. What each pipeline then does with the reads is computed from its
-definition. Nothing here was looked at when the thresholds of the detection were set, so how often
-these units are found says more about other people's files than the corpus does; but a simulation
-has only the irregularities that its author thought of.
+definition. How often these units are found says more about other people's files than the corpus
+does, on which the thresholds were set; but a simulation has only the irregularities that its author
+thought of.
 """
 
 from __future__ import annotations

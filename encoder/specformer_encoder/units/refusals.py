@@ -18,8 +18,9 @@ from specformer_encoder.units.rules import GENOME_WIDE, MILLION, ON_STEP, exact_
 from specformer_encoder.units.scales import LARGEST_LOG, USUAL, find_floor, undo
 from specformer_encoder.units.signs import Array, Signs, signs, whole
 
-#: Negatives that a correction on the linear scale leaves: few values, and little in sum.
-_FEW_NEGATIVE, _LITTLE_NEGATIVE = 0.05, 0.01
+#: Negatives that a correction on the linear scale leaves: few values, and little in sum, but more
+#: than a slip of the pen.
+_FEW_NEGATIVE, _LONE_NEGATIVE, _LITTLE_NEGATIVE = 0.05, 5e-4, 0.01
 #: Log values span at least this many doublings from floor to top; z-scores do not.
 _DOUBLINGS = 9.0
 #: Where the floor is that of an offset in another base, they span at least this many powers of ten.
@@ -50,7 +51,7 @@ def refuse_linear_negatives(matrix: Array) -> str:
     told = (
         f"{int(negative.sum()):,} values ({100 * share:.2g} %) are negative (lowest {lowest:.4g})"
     )
-    small = share < _FEW_NEGATIVE and amount < _LITTLE_NEGATIVE
+    small = _LONE_NEGATIVE < share < _FEW_NEGATIVE and amount < _LITTLE_NEGATIVE
     if not small or all(whole(np.abs(row[row != 0])) > 0.98 for row in matrix[:8]):
         raise ExpressionValueError(
             f"{told}, but the largest, {top:,.6g}, is too large for a logarithm: linear "

@@ -129,7 +129,7 @@ def candidates(rows: Array, floor: Floor | None, base: str = "log2") -> tuple[li
     if negative:
         told = [f"{100 * negative:.2g} % are negative."]
         if low > _ADJUSTED_LOWEST or (negative < _FEW_ADJUSTED and low > 2 * _ADJUSTED_LOWEST):
-            return ["log2(x+1)", "log2(x)"], told
+            return ["log2(x)" if _single_read(rows) else "log2(x+1)"], told
         return ["log2(x)"], told
     plain = ["log2(x+1)", "ln(x+1)", "log10(x+1)"]
     if floor is not None and floor.value > 0.05 and floor.share >= _CLEAR_SHARE:
@@ -143,13 +143,14 @@ def _below_zero(floor: Floor, rows: Array) -> tuple[list[str], list[str]] | None
     """Offsets that a negative floor stands for; None if it is the value of a single read."""
     found: list[str] = []
     told = []
+    single = floor.share <= _MOST_SINGLE and _single_read(rows)
     for base, number in BASES.items():
         added = number**floor.value
         known = (*USUAL, *_ALSO_USUAL) if base == "log2" else USUAL
         usual = [offset for offset in known if abs(added / offset - 1.0) < 0.003]
         if usual and floor.common:
             found.insert(0, scale_name(base, usual[0]))
-        elif base == "log2" and floor.share >= _CLEAR_SHARE and not _single_read(rows, floor):
+        elif base == "log2" and floor.share >= _CLEAR_SHARE and not single:
             found.append(scale_name(base, float(f"{added:.4g}") if floor.common else OWN_FLOOR))
     if not found:
         return None
@@ -166,10 +167,8 @@ def _below_zero(floor: Floor, rows: Array) -> tuple[list[str], list[str]] | None
     return found, told
 
 
-def _single_read(rows: Array, floor: Floor) -> bool:
+def _single_read(rows: Array) -> bool:
     """Whether the lowest values of log2(x) are 1, 2, 3 times that of one read, zeros left out."""
-    if floor.share > _MOST_SINGLE:
-        return False
     raised = np.exp2(rows - np.nanmin(rows, axis=1, keepdims=True))
     few = raised[(raised > 1.5) & (raised < 6.5)]
     if not len(few):
