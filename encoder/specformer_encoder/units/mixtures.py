@@ -22,7 +22,7 @@ from specformer_encoder.units.names import (
     scale_name,
     scale_parts,
 )
-from specformer_encoder.units.refusals import centred_sample, refuse_linear_negatives
+from specformer_encoder.units.refusals import centred_sample, few_negatives
 from specformer_encoder.units.rules import (
     GENOME_WIDE,
     MILLION,
@@ -180,14 +180,15 @@ def _mark(one: Signs) -> str:
 
 
 def _below_zero(row: Array, call: UnitCall) -> tuple[str, str] | None:
-    """What a sample of a linear file is if it has negatives that no linear value can have."""
-    if call.scale != "linear" or not (row < 0).any():
+    """What a sample of a linear file is if it has more below zero than a correction leaves."""
+    if call.scale != "linear" or not (row < 0).any() or few_negatives(row):
         return None
-    try:
-        refuse_linear_negatives(row[None])
-    except ExpressionValueError as error:
-        return "corrected or centred values", f"Of the first of them, {error.problem}"
-    return None
+    share = 100 * float((row < 0).sum() / (~np.isnan(row)).sum())
+    return (
+        "corrected or centred values",
+        f"Of the values of the first of them {share:.2g} % are negative (lowest "
+        f"{np.nanmin(row):.4g}), which linear expression never is.",
+    )
 
 
 def _contradiction(

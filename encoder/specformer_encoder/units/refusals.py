@@ -42,17 +42,27 @@ def refuse_unreadable(matrix: Array) -> None:
         )
 
 
+def few_negatives(values: Array) -> bool:
+    """Whether the negatives among linear values are few and small in sum, as corrections leave."""
+    negative = values < 0
+    share = float(negative.sum() / (~np.isnan(values)).sum())
+    amount = -float(values[negative].sum(dtype=np.float64) / np.nansum(np.abs(values)))
+    return share < _FEW_NEGATIVE and amount < _LITTLE_NEGATIVE
+
+
 def refuse_linear_negatives(matrix: Array) -> str:
     """Refuse negative linear values, or say in a sentence that there are a few small ones."""
     negative = matrix < 0
     share = float(negative.sum() / (~np.isnan(matrix)).sum())
     lowest, top = float(np.nanmin(matrix)), float(np.nanmax(matrix))
-    amount = -float(matrix[negative].sum(dtype=np.float64) / np.nansum(np.abs(matrix)))
     told = (
         f"{int(negative.sum()):,} values ({100 * share:.2g} %) are negative (lowest {lowest:.4g})"
     )
-    small = _LONE_NEGATIVE < share < _FEW_NEGATIVE and amount < _LITTLE_NEGATIVE
-    if not small or all(whole(np.abs(row[row != 0])) > 0.98 for row in matrix[:8]):
+    if (
+        share <= _LONE_NEGATIVE
+        or not few_negatives(matrix)
+        or all(whole(np.abs(row[row != 0])) > 0.98 for row in matrix[:8])
+    ):
         raise ExpressionValueError(
             f"{told}, but the largest, {top:,.6g}, is too large for a logarithm: linear "
             "expression is never negative.",
