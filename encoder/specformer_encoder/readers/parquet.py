@@ -142,7 +142,9 @@ def _layout(file: Any, schema: Any, name: str) -> Layout:
     hint = names.index(index[0]) if index else None
     peek_rows = max(5, min(_PEEK_ROWS, _PEEK_CELLS // len(names)))
     with _readable(name):
-        peek = next(file.iter_batches(batch_size=peek_rows))
+        peek = next(file.iter_batches(batch_size=peek_rows), None)
+        if peek is None:
+            raise pa.ArrowInvalid("its row groups are missing")
         cells = [[_label(v) for v in peek.column(j).to_pylist()] for j in range(len(names))]
     data = list(zip(*cells, strict=True))
     return arrange(names, data, header_rows=0, decimal=".", source=repr(name), id_hint=hint)
