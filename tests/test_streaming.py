@@ -13,7 +13,7 @@ from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.genes import MINIMUM_GENES, vocabulary
 from specformer_encoder.profiles import iter_profiles, load_profiles
 from specformer_encoder.raw import InMemory
-from specformer_encoder.readers import Limits, delimited, read
+from specformer_encoder.readers import Limits, pieces, read
 from specformer_encoder.readers.spool import Spool
 
 GENES = vocabulary().ensembl_ids[:3000]
@@ -50,8 +50,8 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_matrix_beyond_the_memory_budget_has_the_same_values(frame, tmp_path, monkeypatch, form):
-    monkeypatch.setattr(delimited, "_PIECE_BYTES", 20_000)  # many pieces, many tiles
-    monkeypatch.setattr(delimited, "_PIECE_ROWS", 3)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 20_000)  # many pieces, many tiles
+    monkeypatch.setattr(pieces, "_PIECE_ROWS", 3)
     path = written(frame, tmp_path, form)
     raw = read(path, limits=TIGHT)
     assert not isinstance(raw.cells, InMemory)
@@ -106,8 +106,8 @@ def test_a_file_without_any_usable_sample_is_refused(frame, tmp_path):
 
 
 def test_a_bad_cell_far_down_is_named_with_its_line(frame, tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_PIECE_BYTES", 20_000)
-    monkeypatch.setattr(delimited, "_PIECE_ROWS", 3)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 20_000)
+    monkeypatch.setattr(pieces, "_PIECE_ROWS", 3)
     path = written(frame, tmp_path, "genes in rows.tsv")
     lines = path.read_text().splitlines()
     lines[2700] = lines[2700].replace("\t", "\thigh", 1)
@@ -120,8 +120,8 @@ def test_a_bad_cell_far_down_is_named_with_its_line(frame, tmp_path, monkeypatch
 
 
 def test_old_mac_line_ends(frame, tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_PIECE_BYTES", 20_000)
-    monkeypatch.setattr(delimited, "_PIECE_ROWS", 3)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 20_000)
+    monkeypatch.setattr(pieces, "_PIECE_ROWS", 3)
     path = written(frame, tmp_path, "genes in rows.tsv")
     expected = read(path).values
     for end in (b"\r", b"\r\n"):

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers.delimited import Head, parse
+from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.layout_names import is_text
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.pieces import parse
 from specformer_encoder.readers.single import refuse_negative
 
 _COLUMNS = ["Geneid", "Chr", "Start", "End", "Strand", "Length"]

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers.delimited import Head, parse
+from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.layout_names import gene_share, is_whole
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.pieces import parse
 
 _VERSION = re.compile(r"#1\.[23]")
 #: Rows whose ids are looked up to choose the gene column.

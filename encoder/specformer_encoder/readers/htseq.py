@@ -12,12 +12,13 @@ import re
 from pathlib import Path
 
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers.delimited import Head, parse
+from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.layout_header import lacks_header
 from specformer_encoder.readers.layout_names import to_number
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.pieces import parse
 from specformer_encoder.readers.single import refuse_negative
 
 _TOTAL = re.compile(r"__(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique)")

@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.raw import Cells, FloatArray, InMemory, RawMatrix, SomeGenes
-from specformer_encoder.readers.delimited import Columns, Head, parse_pieces
+from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.layout import VALUE_NAMES, Layout, find_layout
 from specformer_encoder.readers.layout_names import is_whole
 from specformer_encoder.readers.opening import Limits, stem
+from specformer_encoder.readers.pieces import Columns, parse_pieces
 from specformer_encoder.readers.spool import Spool
 
 _BLOCK_BYTES = 1 << 26  # values looked at together

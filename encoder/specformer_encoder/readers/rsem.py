@@ -15,10 +15,11 @@ import numpy as np
 
 from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers.delimited import Head, parse
+from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.pieces import parse
 from specformer_encoder.readers.single import column_names, refuse_negative
 
 _MILLION = np.float32(1e6)

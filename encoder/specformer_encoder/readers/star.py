@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers.delimited import Head, parse
+from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.pieces import parse
 from specformer_encoder.readers.single import refuse_negative
 
 #: Rows that are totals of reads, not genes.

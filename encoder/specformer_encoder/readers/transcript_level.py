@@ -17,10 +17,11 @@ import numpy.typing as npt
 from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.genes import transcripts
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers.delimited import Head, parse
+from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.pieces import parse
 
 _MILLION = 1e6
 #: How far the TPM of a whole file may be from a million by rounding: RSEM writes two decimals.
