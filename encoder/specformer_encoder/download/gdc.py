@@ -254,7 +254,7 @@ def _describe(data: Mapping[str, Any], folder: Path, uuid: str) -> GdcFile:
             "and your token, and give the path.",
         )
     strategy = data.get("experimental_strategy")
-    if data.get("data_type") != DATA_TYPE or strategy not in {None, "RNA-Seq"}:
+    if data.get("data_type") not in {None, DATA_TYPE} or strategy not in {None, "RNA-Seq"}:
         what = f"{data.get('data_type') or 'of unknown type'}{f', {strategy}' if strategy else ''}"
         raise DownloadError(
             f"gdc:{uuid} is no bulk gene expression but {what} ({str(name)[:120]}).",
