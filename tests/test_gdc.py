@@ -114,7 +114,6 @@ def test_a_wrong_size_is_refused(api):
         ({"access": None}, "unknown access"),
         ({"data_type": "Aligned Reads"}, "Aligned Reads"),
         ({"data_type": "miRNA Expression Quantification"}, "miRNA Expression"),
-        ({"data_type": None}, "unknown type"),
         ({"experimental_strategy": "scRNA-Seq"}, "scRNA-Seq"),
         ({"file_name": "../../.bashrc"}, "no usable name"),
         ({"file_name": ".hidden"}, "no usable name"),

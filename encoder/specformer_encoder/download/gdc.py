@@ -255,7 +255,7 @@ def _describe(data: Mapping[str, Any], folder: Path, uuid: str) -> GdcFile:
         )
     strategy = data.get("experimental_strategy")
     if data.get("data_type") not in {None, DATA_TYPE} or strategy not in {None, "RNA-Seq"}:
-        what = f"{data.get('data_type') or 'of unknown type'}{f', {strategy}' if strategy else ''}"
+        what = f"{data.get('data_type')}{f', {strategy}' if strategy else ''}"
         raise DownloadError(
             f"gdc:{uuid} is no bulk gene expression but {what} ({str(name)[:120]}).",
             f"Choose the file of this sample with data type '{DATA_TYPE}' and strategy 'RNA-Seq' "
