@@ -22,7 +22,7 @@ from specformer_encoder.unit_names import (
     scale_name,
     scale_parts,
 )
-from specformer_encoder.unit_refusals import centred_sample
+from specformer_encoder.unit_refusals import centred_sample, linear_negatives
 from specformer_encoder.unit_rules import (
     GENOME_WIDE,
     MILLION,
@@ -184,8 +184,14 @@ def _contradiction(
 ) -> tuple[str, str, bool] | None:
     """What a sample looks like instead, why, and whether it matters."""
     positive = row[row > 0]
+    if np.isinf(row).any():
+        return "values that cannot be ordered", "The first of them has infinite values.", True
     if len(positive) < _FEWEST_GENES or call.typical is None:
         return None
+    if call.scale == "linear" and (row < 0).any() and positive.max() > 2 * LARGEST_LOG:
+        told, bearable = linear_negatives(row[None, :], adjusted=call.typical.negative > 0)
+        if not bearable:
+            return "values that cannot be ordered", f"In the first of them {told}.", True
     other = _other_scale(row, positive, call, lengths)
     if other is not None:
         return (*other, True)
