@@ -57,7 +57,10 @@ def test_a_sample_of_another_unit_in_a_later_block_is_noticed(units, one, other)
     assert odd[0].looks_like
 
 
-@pytest.mark.parametrize(("one", "other"), PAIRS, ids=lambda name: name)
+HALVES = [pair for pair in PAIRS if pair[0] in ("counts", "cpm", "log2(tpm+1)", "ln(fpkm+1)")]
+
+
+@pytest.mark.parametrize(("one", "other"), HALVES, ids=lambda name: name)
 def test_half_a_file_in_another_unit_is_refused_or_reported(units, one, other):
     values, lengths = units
     mixed = values[one].copy()
@@ -105,12 +108,22 @@ def test_a_mixture_that_changes_nothing_is_a_warning(units):
     assert report_mixture([], ["s0"], call) == []
 
 
-def test_a_sample_below_zero_in_a_later_block_is_refused(units):
+def test_values_that_cannot_be_ordered_are_noticed_in_a_later_block(units):
     values, lengths = units
-    call = detect_unit(values["counts"][:4], lengths=lengths)
-    block = values["counts"][2:5].copy()
-    block[0, :3] = -0.01  # a correction may leave a few in one sample
-    block[2, :4000] *= -1
-    (odd,) = odd_samples(block, call, lengths)
-    assert (odd.index, odd.matters) == (2, True)
-    assert "negative" in odd.why
+    call = detect_unit(values["counts"], lengths=lengths)
+    block = values["counts"][:4].copy()
+    block[1, np.argmax(block[1])] = np.inf
+    block[2, 7] = -5
+    odd = odd_samples(block, call, lengths)
+    assert [(one.index, one.matters) for one in odd] == [(1, True), (2, True)]
+    assert "infinite" in odd[0].why
+    assert "negative" in odd[1].why
+
+
+def test_a_batch_corrected_file_may_have_a_sample_with_one_negative_value():
+    values, lengths = PIPELINES["ComBat of FPKM"].values(seed=5, samples=6)
+    call = detect_unit(values, lengths=lengths)
+    assert "negative" in call.warnings[0]
+    one = np.maximum(values[:1], 0)
+    one[0, np.argmin(one[0])] = -0.01
+    assert odd_samples(one, call, lengths) == []

@@ -183,7 +183,8 @@ def _linear(rows: Array, lengths: Array | None, said: DeclaredUnit | None) -> Un
         return replace(name_unit(_marks(rows, "sqrt(x)", lengths)), scale="sqrt(x)")
     told = [f"The largest value is {np.nanmax(rows):,.6g}, so the scale is linear."]
     warnings = [refuse_linear_negatives(rows)] if (rows < 0).any() else []
-    marks = _marks(rows, "linear", lengths)
+    share = float(np.nanmean(rows < 0))
+    marks = replace(_marks(rows, "linear", lengths), negative=share)
     if not exact_mark(marks):
         squares = np.median(np.nansum(rows * rows, axis=1))
         if near(squares, MILLION, 0.002) or all(whole(row[row > 0] ** 2) > WHOLE for row in rows):

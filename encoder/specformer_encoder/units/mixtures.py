@@ -22,7 +22,7 @@ from specformer_encoder.units.names import (
     scale_name,
     scale_parts,
 )
-from specformer_encoder.units.refusals import centred_sample, few_negatives
+from specformer_encoder.units.refusals import centred_sample, linear_negatives
 from specformer_encoder.units.rules import (
     GENOME_WIDE,
     MILLION,
@@ -179,26 +179,20 @@ def _mark(one: Signs) -> str:
     return "reads" if one.on_step >= ON_STEP else "none"
 
 
-def _below_zero(row: Array, call: UnitCall) -> tuple[str, str] | None:
-    """What a sample of a linear file is if it has more below zero than a correction leaves."""
-    if call.scale != "linear" or not (row < 0).any() or few_negatives(row):
-        return None
-    share = 100 * float((row < 0).sum() / (~np.isnan(row)).sum())
-    return (
-        "corrected or centred values",
-        f"Of the values of the first of them {share:.2g} % are negative (lowest "
-        f"{np.nanmin(row):.4g}), which linear expression never is.",
-    )
-
-
 def _contradiction(
     row: Array, call: UnitCall, lengths: Array | None
 ) -> tuple[str, str, bool] | None:
     """What a sample looks like instead, why, and whether it matters."""
     positive = row[row > 0]
+    if np.isinf(row).any():
+        return "values that cannot be ordered", "The first of them has infinite values.", True
     if len(positive) < _FEWEST_GENES or call.typical is None:
         return None
-    other = _below_zero(row, call) or _other_scale(row, positive, call, lengths)
+    if call.scale == "linear" and (row < 0).any() and positive.max() > 2 * LARGEST_LOG:
+        told, bearable = linear_negatives(row[None, :], adjusted=call.typical.negative > 0)
+        if not bearable:
+            return "values that cannot be ordered", f"In the first of them {told}.", True
+    other = _other_scale(row, positive, call, lengths)
     if other is not None:
         return (*other, True)
     marks = signs(undo(row, call.scale), lengths)

@@ -65,6 +65,7 @@ def take_declared(taken: UnitCall, detected: UnitCall, said: DeclaredUnit, text:
             "detected.",
         )
     told = f"Declared as {text}."
+    # Advice to declare something is for those who have not.
     warnings = [one for one in taken.warnings if said.unit is None or "declare" not in one]
     confidence = 1.0
     if unit != taken.unit:

@@ -42,30 +42,36 @@ def refuse_unreadable(matrix: Array) -> None:
         )
 
 
-def few_negatives(values: Array) -> bool:
-    """Whether the negatives among linear values are few and small in sum, as corrections leave."""
-    negative = values < 0
-    share = float(negative.sum() / (~np.isnan(values)).sum())
-    amount = -float(values[negative].sum(dtype=np.float64) / np.nansum(np.abs(values)))
-    return share < _FEW_NEGATIVE and amount < _LITTLE_NEGATIVE
+def linear_negatives(matrix: Array, *, adjusted: bool = False) -> tuple[str, bool]:
+    """Say how many linear values are negative, and whether a batch correction may have left them.
+
+    Parameters
+    ----------
+    matrix
+        (S, G), some of it negative.
+    adjusted
+        Whether the file is known to be batch-corrected, so that a sample may have a single one.
+    """
+    negative = matrix < 0
+    share = float(negative.sum() / (~np.isnan(matrix)).sum())
+    amount = -float(matrix[negative].sum(dtype=np.float64) / np.nansum(np.abs(matrix)))
+    told = (
+        f"{int(negative.sum()):,} values ({100 * share:.2g} %) are negative "
+        f"(lowest {np.nanmin(matrix):.4g})"
+    )
+    small = share < _FEW_NEGATIVE and amount < _LITTLE_NEGATIVE
+    many = adjusted or share > _LONE_NEGATIVE
+    counts = all(whole(np.abs(row[row != 0])) > 0.98 for row in matrix[:8])
+    return told, small and many and not counts
 
 
 def refuse_linear_negatives(matrix: Array) -> str:
     """Refuse negative linear values, or say in a sentence that there are a few small ones."""
-    negative = matrix < 0
-    share = float(negative.sum() / (~np.isnan(matrix)).sum())
-    lowest, top = float(np.nanmin(matrix)), float(np.nanmax(matrix))
-    told = (
-        f"{int(negative.sum()):,} values ({100 * share:.2g} %) are negative (lowest {lowest:.4g})"
-    )
-    if (
-        share <= _LONE_NEGATIVE
-        or not few_negatives(matrix)
-        or all(whole(np.abs(row[row != 0])) > 0.98 for row in matrix[:8])
-    ):
+    told, bearable = linear_negatives(matrix)
+    if not bearable:
         raise ExpressionValueError(
-            f"{told}, but the largest, {top:,.6g}, is too large for a logarithm: linear "
-            "expression is never negative.",
+            f"{told}, but the largest, {np.nanmax(matrix):,.6g}, is too large for a logarithm: "
+            "linear expression is never negative.",
             "Use the values from before the batch correction, or set its negatives to zero.",
         )
     return f"{told}, as a batch correction leaves them; they count as zero."

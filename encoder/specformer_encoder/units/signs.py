@@ -70,6 +70,8 @@ class Signs:
         Sum of value times gene length, in 10⁹ base pairs: 1 for FPKM; NaN as above.
     quartile_spread
         Coefficient of variation of `quartile_of_all` over samples; NaN for fewer than five.
+    negative
+        Share of the file's linear values that were negative and count as zero.
     """
 
     genes: int
@@ -85,6 +87,7 @@ class Signs:
     length_slope: float
     length_sum: float
     quartile_spread: float = float("nan")
+    negative: float = 0.0
 
 
 _NOTHING = Signs(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.nan, np.nan, np.nan, np.nan)
@@ -130,7 +133,7 @@ def signs(row: Array, lengths: Array | None) -> Signs:
 
 def typical(samples: Sequence[Signs]) -> Signs:
     """Medians over samples that have any value above zero, and the spread of their quartiles."""
-    table = np.array([astuple(one)[:-1] for one in samples if one.total > 0])
+    table = np.array([astuple(one)[:-2] for one in samples if one.total > 0])
     if not len(table):
         return _NOTHING
     values = [
