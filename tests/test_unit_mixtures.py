@@ -127,3 +127,12 @@ def test_a_batch_corrected_file_may_have_a_sample_with_one_negative_value():
     one = np.maximum(values[:1], 0)
     one[0, np.argmin(one[0])] = -0.01
     assert odd_samples(one, call, lengths) == []
+
+
+def test_a_panel_that_sums_to_a_million_by_chance_is_no_tpm():
+    values, lengths = PIPELINES["panel of 500, counts"].values(seed=6, samples=6)
+    values[2] = np.round(values[2] * 1e6 / values[2].sum())
+    call = detect_unit(values, lengths=lengths)
+    assert (call.unit, call.warnings) == ("counts", [])
+    assert odd_samples(values, call, lengths) == []
+    assert detect_unit(values[2], lengths=lengths).unit == "counts"

@@ -20,6 +20,7 @@ from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.units.mixtures import OddSample, majority, odd_samples, report_mixture
 from specformer_encoder.units.names import (
     BASES,
+    DOUBTED,
     SCALES,
     UNITS,
     DeclaredUnit,
@@ -76,6 +77,8 @@ FloatArray = npt.NDArray[np.float32]
 
 #: Samples that are looked at; more change no median.
 MOST_SAMPLES = 64
+#: Share of values below one from which log values of the whole genome have silent genes.
+_FEW_LOW = 1e-3
 #: Protein-coding genes; the others add next to nothing to a sum.
 _CODING = 19_600
 
@@ -244,11 +247,12 @@ def _logarithmic(rows: Array, lengths: Array | None, said: DeclaredUnit | None) 
                 "variance-stabilising transform. It is undone by DESeq2's formula, which is exact "
                 "for parametric dispersions only; counts or TPM would be surer."
             )
-    elif low > 1.0 and not clear and tried[scale].genes >= GENOME_WIDE:
-        sure = min(sure, 0.4)
+    elif not clear and tried[scale].genes >= GENOME_WIDE and np.nanmean(rows < 1.0) < _FEW_LOW:
+        sure = min(sure, DOUBTED)
         warnings.append(
-            f"No gene of {tried[scale].genes:,} lies below {low:.2f}, and in RNA-seq many have no "
-            "read: these may be array intensities, which the model has never seen."
+            f"Of {tried[scale].genes:,} genes next to none lies below 1 (lowest {low:.2f}), and in "
+            "RNA-seq many have no read: these may be array intensities, which the model has never "
+            "seen."
         )
     return replace(
         found,
@@ -263,9 +267,10 @@ def _score(scale: str, marks: Signs, floor: Floor | None) -> float:
     """How much the values, undone, look like a unit."""
     base, offset = scale_parts(scale)
     score = 1.2 if base in ("log2", "vst") else 0.0
-    if floor is not None and floor.value > 0.05 and (base == "vst" or offset > 1.0):
-        score += 3.0 + (0.5 if base == "vst" else 0.0)
     score += marks.on_step if marks.on_step >= ON_STEP else 0.0
+    if floor is not None and floor.value > 0.05 and (base == "vst" or offset > 1.0):
+        # The floor explains itself; quartiles of normalised counts are 1,000 by chance only.
+        return score + 3.0 + (0.2 if base == "vst" else 0.0)
     million = marks.total / MILLION
     quartile = marks.upper_quartile / RSEM_QUARTILE
     if exact_mark(marks):

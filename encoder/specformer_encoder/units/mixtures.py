@@ -275,7 +275,8 @@ def _other_base(
             continue
         scale = scale_name(other, offset)
         again = signs(undo(row, scale), lengths)
-        if again.whole >= WHOLE or near(again.total, MILLION, 0.001):
+        million = marks.genes >= GENOME_WIDE and near(again.total, MILLION, 0.001)
+        if again.whole >= WHOLE or million:
             return scale, f"The first of them carries the mark of a unit as {scale} only."
         if not stretched:
             continue
@@ -300,7 +301,9 @@ def _other_unit(marks: Signs, typical: Signs, call: UnitCall) -> str:
     whole_unit = typical.whole >= NEARLY_WHOLE
     if not whole_unit and _about_a_million(typical) and _off(marks.total, typical.total):
         return f"The values of the first of them sum to {marks.total:,.0f}, not to a million."
-    if near(marks.total, MILLION, 0.002) and not near(typical.total, MILLION, 0.2):
+    # The sum of a panel, or of counts, may be a million by chance.
+    meant = marks.genes >= GENOME_WIDE and marks.whole < NEARLY_WHOLE
+    if meant and near(marks.total, MILLION, 0.002) and not near(typical.total, MILLION, 0.2):
         return "The values of the first of them sum to a million, those of the others do not."
     if near(marks.upper_quartile, RSEM_QUARTILE, 0.01) and typical.upper_quartile < 300:
         return "The upper quartile of the first of them is 1,000, as in RSEM values."

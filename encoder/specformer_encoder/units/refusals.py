@@ -22,9 +22,9 @@ from specformer_encoder.units.signs import Array, Signs, signs, whole
 #: than a slip of the pen.
 _FEW_NEGATIVE, _LONE_NEGATIVE, _LITTLE_NEGATIVE = 0.05, 5e-4, 0.01
 #: Log values span at least this many doublings from floor to top; z-scores do not.
-_DOUBLINGS = 9.0
+_DOUBLINGS = 11.0
 #: Where the floor is that of an offset in another base, they span at least this many powers of ten.
-_DECADES = 5.0
+_DECADES = 5.5
 #: Linear expression has genes a hundred times the median; ranks have none ten times.
 _FLAT = 10.0
 

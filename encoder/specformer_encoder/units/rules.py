@@ -148,7 +148,8 @@ def _whole(marks: Signs, million: bool) -> UnitCall:
     # Rounding misses the million by a few dozen; counts drawn down to it meet it.
     drawn = marks.total == MILLION and not slope < DIVIDED_SLOPE
     rounded = near(marks.total, MILLION, 0.01) and not slope > COUNTS_SLOPE and not drawn
-    if rounded or (million and slope < STEEP_SLOPE + 0.1):
+    # The sum of a panel may be a million by chance.
+    if (rounded and marks.genes >= GENOME_WIDE) or (million and slope < STEEP_SLOPE + 0.1):
         return _call(
             "tpm",
             0.8 if slope < DIVIDED_SLOPE else 0.6,
