@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from specformer_encoder.embedder import Embedder
-from specformer_encoder.genes.table import DATA, vocabulary
+from specformer_encoder.genes.table import CURRENT, lookup, vocabulary
 from specformer_encoder.profiles import load_profiles, resolve
 from specformer_encoder.raw import InMemory, RawMatrix
 
@@ -50,14 +48,11 @@ def tables() -> dict[str, np.ndarray]:
 def identifiers() -> dict[str, list[str]]:
     """Kind → V identifiers, "" where a gene has none of the kind."""
     genes = vocabulary()
-    rows = np.flatnonzero(pq.read_table(DATA / "genes.parquet")["in_vocabulary"].to_numpy())
-    place = {int(row): i for i, row in enumerate(rows)}
-    table = pq.read_table(DATA / "identifiers.parquet")
-    table = table.filter(pc.equal(table["namespace"], "entrez"))
+    table = lookup("entrez")
     entrez = [""] * len(genes)
-    for key, gene in zip(table["key"].to_pylist(), table["gene"].to_pylist(), strict=True):
-        if gene in place and not entrez[place[gene]]:
-            entrez[place[gene]] = key
+    for key, row in table.row.items():
+        if table.gene[row] >= 0 and table.how[row] == CURRENT:
+            entrez[table.gene[row]] = key
     symbols, ids = genes.symbols, genes.ensembl_ids
     return {
         "ensembl": ids,
