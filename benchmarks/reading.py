@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specformer_encoder.genes import vocabulary
+from specformer_encoder.genes.table import lookup, vocabulary
 
 GDC_ROWS = 60_660
 
@@ -37,11 +37,10 @@ def write_matrix(path: Path, genes: int, samples: int) -> None:
 
 
 def gene_ids(number: int) -> list[str]:
-    """Versioned ids: the vocabulary first, then ids of genes that no one knows."""
-    known = vocabulary().ensembl_ids[:number]
-    return [f"{g}.4" for g in known] + [
-        f"ENSG{i:011d}.1" for i in range(900_000, 900_000 + number - len(known))
-    ]
+    """Versioned ids of real genes, the vocabulary first, as an annotation has them."""
+    known = vocabulary().ensembl_ids
+    others = sorted(set(lookup("ensembl").row).difference(known))
+    return [f"{gene}.4" for gene in [*known, *others][:number]]
 
 
 def write_gdc(path: Path) -> None:

@@ -307,14 +307,16 @@ def _on_vocabulary(linear: FloatArray, mapping: GeneMapping) -> FloatArray:
     """(S, G) rows of a file → (S, V); rows of one gene are summed, absent genes are NaN."""
     rows = np.flatnonzero(mapping.index >= 0)
     rows = rows[np.argsort(mapping.index[rows], kind="stable")]
-    positions, starts = np.unique(mapping.index[rows], return_index=True)
+    positions, starts, sizes = np.unique(mapping.index[rows], return_index=True, return_counts=True)
     values = np.full((len(linear), len(vocabulary())), np.nan, np.float32)
-    taken = linear[:, rows]
-    if len(starts) == len(rows):  # every gene in one row: nothing to sum
-        values[:, positions] = taken
-    else:
+    alone = sizes == 1
+    values[:, positions[alone]] = linear[:, rows[starts[alone]]]
+    if not alone.all():
+        several = rows[np.repeat(~alone, sizes)]
+        first = np.cumsum(sizes[~alone]) - sizes[~alone]
+        taken = linear[:, several]
         # A gene is unmeasured only where all of its rows are.
-        known = np.add.reduceat(~np.isnan(taken), starts, axis=1) > 0
-        sums = np.add.reduceat(np.nan_to_num(taken), starts, axis=1)
-        values[:, positions] = np.where(known, sums, np.nan)
+        known = np.add.reduceat(~np.isnan(taken), first, axis=1) > 0
+        sums = np.add.reduceat(np.nan_to_num(taken), first, axis=1)
+        values[:, positions[~alone]] = np.where(known, sums, np.nan)
     return values
