@@ -2,8 +2,8 @@
 
 `PIPELINES` must be read right, `REFUSED` must be refused. The thresholds of the detection were set
 on the corpus; where a simulated pipeline changed one, benchmarks/unit_detection.py says so. Some
-expectations were widened after a first failure: FPKM and FPKM-UQ may pass for each other, arrays for
-any unit, and the noise of ComBat FPKM and the depth of tag counts are milder than first drawn.
+expectations were widened after a first failure: FPKM and FPKM-UQ may pass for each other, arrays
+for any unit, and the noise of ComBat FPKM and the depth of tag counts are milder than first drawn.
 """
 
 from __future__ import annotations
