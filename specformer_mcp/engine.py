@@ -54,6 +54,8 @@ class Engine:
         ``SPECFORMER_INDEX`` name, or else the bundled ones.
     max_bytes, max_inflated_bytes
         Largest expression file accepted, as it lies and decompressed.
+    own_files
+        Whether the files are the caller's own, on their own machine, so that no cap applies.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class Engine:
         index: Path | None = None,
         max_bytes: int = 1_000_000_000,
         max_inflated_bytes: int = 4_000_000_000,
+        own_files: bool = False,
     ) -> None:
         self._release = release or from_environment("SPECFORMER_RELEASE")
         self._index = index or from_environment("SPECFORMER_INDEX")
         self._max_bytes = max_bytes
         self._max_inflated_bytes = max_inflated_bytes
+        self._own_files = own_files
         self._loading = threading.Lock()
         self._started = threading.Event()
         # One inference at a time: concurrent ones would only share the same cores and caches.
@@ -115,10 +119,10 @@ class Engine:
 
     def open(self, path: Path) -> RawMatrix:
         """Open an expression file or folder; see `specformer_encoder.readers.read`."""
-        from specformer_encoder.readers import Limits, read
+        from specformer_encoder.readers import OWN_FILES, Limits, read
 
         limits = Limits(max_bytes=self._max_bytes, max_inflated_bytes=self._max_inflated_bytes)
-        return read(path, limits=limits)
+        return read(path, limits=OWN_FILES if self._own_files else limits)
 
     def resolve(
         self, raw: RawMatrix, *, unit: str | None = None, sample: str | None = None

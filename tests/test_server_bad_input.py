@@ -6,6 +6,7 @@ import random
 import pytest
 from server_support import TUMOR, example_rows, server_for, talk, text_of, write_rows
 
+from specformer_encoder.errors import InputFileError
 from specformer_mcp.engine import Engine
 from specformer_mcp.samples import SampleStore
 
@@ -122,6 +123,12 @@ def test_a_file_that_inflates_past_the_cap(tmp_path):
     assert result.is_error
     assert "internal error" not in text_of(result)
     assert "inflate" in text_of(result) or "decompress" in text_of(result)
+
+
+def test_the_caps_are_for_strangers():
+    with pytest.raises(InputFileError, match="the limit is 1,000"):
+        Engine(max_bytes=1000).open(TUMOR)
+    assert len(Engine(max_bytes=1000, own_files=True).open(TUMOR).samples) == 1
 
 
 def test_genes_of_several_rows_are_merged_and_the_answer_says_so(tmp_path):

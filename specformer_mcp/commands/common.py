@@ -45,7 +45,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 def answer_files(args: argparse.Namespace, answer: Answer) -> int:
     """Print the answer for every sample of every file and return the exit code."""
-    engine = Engine(release=args.release, index=args.index)
+    engine = Engine(release=args.release, index=args.index, own_files=True)
     engine.loaded()  # a broken release is an error once, not for every file
     wanted = {"unit": args.unit, "sample": args.sample}
     failed = False

@@ -44,13 +44,15 @@ def run(args: argparse.Namespace) -> int:
 def _inspect(name: str, unit: str | None) -> dict[str, Any]:
     """Resolve a file by blocks, so that every sample is looked at and few are in memory."""
     from specformer_encoder.profiles import iter_profiles
+    from specformer_encoder.readers import OWN_FILES
 
     located = locate(name, progress=ProgressLine())
     samples: list[str] = []
     left_out: dict[str, str] = {}
     notes: dict[str, None] = dict.fromkeys(located.notes)
     last: ProfileSet | None = None
-    for profiles in map(located.label, iter_profiles(located.path, unit=unit)):
+    blocks = iter_profiles(located.path, unit=unit, limits=OWN_FILES)
+    for profiles in map(located.label, blocks):
         samples += profiles.samples
         left_out |= profiles.left_out
         notes |= dict.fromkeys(profiles.notes)

@@ -43,21 +43,13 @@ from specformer_encoder.packed import (
     write_arrow,
 )
 from specformer_encoder.profiles import ProfileSet, iter_profiles
-from specformer_encoder.readers import Limits
+from specformer_encoder.readers import OWN_FILES
 from specformer_encoder.units import UnitCall
 
 Progress = Callable[[str], None]
 
 #: Samples in a block: 256 × 19k genes are 20 MB of values.
 BLOCK = 256
-#: A corpus is built from the user's own files; the caps on a stranger's do not apply.
-_LIMITS = Limits(
-    max_bytes=1 << 50,
-    max_inflated_bytes=1 << 50,
-    max_samples=1_000_000,
-    max_genes=1_000_000,
-    memory_bytes=1 << 28,
-)
 _TWICE = "the same profile was read from an earlier file"
 
 
@@ -279,7 +271,7 @@ class Passes:
 def _blocks(source: Source) -> Iterator[ProfileSet]:
     """The profiles of one file; what the unit detection refuses is told with the file's name."""
     try:
-        yield from iter_profiles(source.path, unit=source.declared, limits=_LIMITS, block=BLOCK)
+        yield from iter_profiles(source.path, unit=source.declared, limits=OWN_FILES, block=BLOCK)
     except SpecformerError as error:
         if source.path.name in error.problem:
             raise

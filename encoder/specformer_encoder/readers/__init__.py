@@ -32,9 +32,15 @@ from specformer_encoder.readers import (
     star,
 )
 from specformer_encoder.readers.delimited import look
-from specformer_encoder.readers.opening import Limits, check_file, is_parquet, read_head
+from specformer_encoder.readers.opening import (
+    OWN_FILES,
+    Limits,
+    check_file,
+    is_parquet,
+    read_head,
+)
 
-__all__ = ["Limits", "read"]
+__all__ = ["OWN_FILES", "Limits", "read"]
 
 _MAGIC_BYTES = 4096
 _DEFAULT_LIMITS = Limits()

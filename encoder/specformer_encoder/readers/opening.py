@@ -46,6 +46,16 @@ class Limits:
     memory_bytes: int = 1 << 30
 
 
+#: A person's own files on their own machine: the caps on a stranger's do not apply, and what does
+#: not fit memory goes through the disk.
+OWN_FILES = Limits(
+    max_bytes=1 << 50,
+    max_inflated_bytes=1 << 50,
+    max_samples=1_000_000,
+    max_genes=1_000_000,
+    memory_bytes=1 << 28,
+)
+
 #: Compressions that are read, by the bytes a file starts with.
 _CODECS = {
     b"\x1f\x8b": "gzip",
