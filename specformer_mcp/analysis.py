@@ -29,6 +29,7 @@ from specformer_mcp.samples import Sample
 
 if TYPE_CHECKING:
     from specformer_encoder.profiles import ProfileSet
+    from specformer_encoder.units import UnitCall
     from specformer_index.results import CohortMatch, CohortPathways
 
 LISTED = 200
@@ -67,14 +68,7 @@ def embedded(engine: Engine, samples: Sequence[Sample], profiles: Sequence[Profi
         left_out=left_out[:LISTED],
         notes=list(profiles[0].notes),
         source=samples[0].source,
-        unit=Unit(
-            name=unit.unit,
-            scale=unit.scale,
-            confidence=round(float(unit.confidence), 3),
-            evidence=list(unit.evidence),
-            warnings=list(unit.warnings),
-            overridden=unit.overridden,
-        ),
+        unit=unit_of(unit),
         genes=Genes(
             identifiers=genes.kind,
             rows=genes.rows,
@@ -90,6 +84,18 @@ def embedded(engine: Engine, samples: Sequence[Sample], profiles: Sequence[Profi
             account=genes.sentences(),
         ),
         provenance=provenance(engine),
+    )
+
+
+def unit_of(call: UnitCall) -> Unit:
+    """Tell the unit of a file, without the numbers that it was decided on."""
+    return Unit(
+        name=call.unit,
+        scale=call.scale,
+        confidence=round(float(call.confidence), 3),
+        evidence=list(call.evidence),
+        warnings=list(call.warnings),
+        overridden=call.overridden,
     )
 
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from format_writers import gct_1_2
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.genes import MINIMUM_GENES, vocabulary
@@ -74,6 +75,14 @@ def test_profiles_by_blocks_are_the_profiles_at_once(frame, tmp_path, form):
     assert {(b.unit.unit, b.unit.scale, b.genes.measured) for b in blocks} == {
         (whole.unit.unit, whole.unit.scale, whole.genes.measured)
     }
+
+
+def test_a_gct_beyond_the_memory_budget_has_the_same_values(frame, tmp_path):
+    path = gct_1_2(tmp_path, GENES, SAMPLES, frame.to_numpy().T)
+    raw = read(path, limits=TIGHT)
+    assert not isinstance(raw.cells, InMemory)
+    assert (raw.format, raw.gene_ids, raw.samples) == ("gct", GENES, SAMPLES)
+    np.testing.assert_array_equal(raw.values, frame.to_numpy().T)
 
 
 def test_a_gene_measured_in_no_sample_is_left_out_of_a_spooled_matrix_too(frame, tmp_path):

@@ -34,8 +34,6 @@ FloatArray = npt.NDArray[np.float32]
 
 BUNDLED = Path(__file__).parent / "bundled"
 FORMAT = 1
-#: Files that describe the release; its hash does not cover them.
-DESCRIPTIVE = ("MODEL_CARD.md", "evaluation.json")
 _REMEDY = "Reinstall specformer-mcp, or build a release with `specformer release build`."
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from specformer_encoder.errors import SpecformerError
 from specformer_encoder.sources import locate
+from specformer_mcp.analysis import unit_of
 from specformer_mcp.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -58,20 +59,13 @@ def _inspect(name: str, unit: str | None) -> dict[str, Any]:
         notes |= dict.fromkeys(profiles.notes)
         last = profiles
     assert last is not None  # noqa: S101 - a file without samples is refused when it is read
-    call, genes = last.unit, last.genes
+    genes = last.genes
     return {
         "file": name,
         "format": last.format,
         "samples": samples,
         "left_out": left_out,
-        "unit": {
-            "name": call.unit,
-            "scale": call.scale,
-            "confidence": round(call.confidence, 3),
-            "evidence": list(call.evidence),
-            "warnings": list(call.warnings),
-            "overridden": call.overridden,
-        },
+        "unit": unit_of(last.unit).model_dump(),
         "genes": dataclasses.asdict(genes)
         | {"missing": genes.missing, "account": genes.sentences()},
         "notes": list(notes),

@@ -42,14 +42,12 @@ from specformer_encoder.packed import (
     vocabulary_hash,
     write_arrow,
 )
-from specformer_encoder.profiles import ProfileSet, iter_profiles
+from specformer_encoder.profiles import BLOCK, ProfileSet, iter_profiles
 from specformer_encoder.readers import OWN_FILES
 from specformer_encoder.units import UnitCall
 
 Progress = Callable[[str], None]
 
-#: Samples in a block: 256 × 19k genes are 20 MB of values.
-BLOCK = 256
 _TWICE = "the same profile was read from an earlier file"
 
 
@@ -271,7 +269,7 @@ class Passes:
 def _blocks(source: Source) -> Iterator[ProfileSet]:
     """The profiles of one file; what the unit detection refuses is told with the file's name."""
     try:
-        yield from iter_profiles(source.path, unit=source.declared, limits=OWN_FILES, block=BLOCK)
+        yield from iter_profiles(source.path, unit=source.declared, limits=OWN_FILES)
     except SpecformerError as error:
         if source.path.name in error.problem:
             raise

@@ -16,7 +16,6 @@ A sample whose label these do not give is left out and named, never guessed.
 from __future__ import annotations
 
 import csv
-import gzip
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ from urllib.parse import unquote
 from specformer_encoder.corpus.disease_names import GTEX_TISSUES, TARGET_STUDIES, TCGA_STUDIES
 from specformer_encoder.corpus.labels import FORM, SampleLabel, patient_of, read_labels
 from specformer_encoder.download import catalogue
-from specformer_encoder.errors import CorpusError
+from specformer_encoder.errors import CorpusError, InputFileError
+from specformer_encoder.readers.opening import OWN_FILES, open_text
 
 #: What a matrix of a labelled folder may be called after `<source>.<unit>`.
 _ENDING = re.compile(r"\.(parquet|feather|arrow|tsv|csv|txt|gct|h5ad)(\.(gz|bz2|zst))?")
@@ -246,9 +246,8 @@ def _phenotypes(
 
 
 def _rows(path: Path, key: str, columns: tuple[str, ...]) -> Iterator[dict[str, str | None]]:
-    opened = gzip.open if _is_gzip(path) else open
     try:
-        with opened(path, "rt", encoding="latin-1", newline="") as handle:
+        with open_text(path, OWN_FILES, "latin-1") as handle:
             reader = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
             names = reader.fieldnames or []
             if key not in names or not any(column in names for column in columns):
@@ -258,7 +257,7 @@ def _rows(path: Path, key: str, columns: tuple[str, ...]) -> Iterator[dict[str, 
                     "Download it again.",
                 )
             yield from reader
-    except (OSError, EOFError, csv.Error) as error:
+    except (InputFileError, OSError, csv.Error) as error:
         raise CorpusError(
             f"{path.name} cannot be read ({error}).", "It is damaged: download it again."
         ) from None
@@ -308,21 +307,15 @@ def _sample_type(rest: str) -> int | None:
 
 def _columns(path: Path) -> int:
     """Samples that the header names; 0 where it cannot be read, which the reader will say."""
-    opened = gzip.open if _is_gzip(path) else open
     try:
-        with opened(path, "rt", encoding="latin-1") as handle:
+        with open_text(path, OWN_FILES, "latin-1") as handle:
             line = handle.readline()
             if line.startswith("#1."):  # GCT: version, sizes, then the names
                 handle.readline()
                 line = handle.readline()
-    except (OSError, EOFError):
+    except (InputFileError, OSError):
         return 0
     return line.count("\t")
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as handle:
-        return handle.read(2) == b"\x1f\x8b"
 
 
 def _files(folder: Path) -> list[Path]:

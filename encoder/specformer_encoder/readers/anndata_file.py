@@ -26,7 +26,7 @@ from specformer_encoder.raw import FloatArray, RawMatrix
 from specformer_encoder.readers.hdf5 import DAMAGED, Contents
 from specformer_encoder.readers.layout_names import gene_share
 from specformer_encoder.readers.matrix import assemble
-from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.opening import Limits, check_size
 from specformer_encoder.readers.sparse import SparseRows, cell_notes, compress
 from specformer_encoder.units import detect_unit
 
@@ -170,15 +170,8 @@ class _Reader:
         if shape is None or len(shape) != 2:
             raise InputFileError(f"{place} of {self._source!r} is no matrix.", DAMAGED)
         size = (int(shape[0]), int(shape[1]))
-        for number, what, most in (
-            (size[0], "samples", self._limits.max_samples),
-            (size[1], "genes", self._limits.max_genes),
-        ):
-            if number > most:
-                raise InputFileError(
-                    f"{self._source!r} has {number:,} {what}; the limit is {most:,}.",
-                    "Sum the cells of a sample, split the matrix, or raise the limit.",
-                )
+        remedy = "Sum the cells of a sample, split the matrix, or raise the limit."
+        check_size(self._source, self._limits, samples=size[0], genes=size[1], remedy=remedy)
         if size[0] * size[1] * _VALUE_BYTES > self._limits.max_inflated_bytes:
             raise InputFileError(
                 f"{place} of {self._source!r} holds {size[0]:,} × {size[1]:,} values, more than "

@@ -15,20 +15,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
-from specformer_encoder.errors import ExpressionValueError, InputFileError
+from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
-from specformer_encoder.readers.layout import Layout, arrange
-from specformer_encoder.readers.matrix import check_rows, check_width, name_matrix
+from specformer_encoder.readers.columnar import (
+    column_names,
+    find_layout,
+    labels,
+    numbers,
+    peek_rows,
+)
+from specformer_encoder.readers.matrix import name_matrix, spool_pieces
 from specformer_encoder.readers.opening import Limits
-from specformer_encoder.readers.spool import Spool
+from specformer_encoder.readers.pieces import Piece
 
 _FILE, _STREAM, _VERSION_1 = b"ARROW1", b"\xff\xff\xff\xff", b"FEA1"
 _PADDED = 8  # the file's magic, padded; what follows is a stream
-_PEEK_ROWS, _PEEK_CELLS = 200, 200_000
 _DICTIONARY, _BATCH = 2, 3  # MessageHeader in Message.fbs
 
 
@@ -91,51 +95,25 @@ def _checked(batch: Any) -> Any:
 
 def _read_batches(path: Path, schema: Any, batches: Iterator[Any], limits: Limits) -> RawMatrix:
     """Lay out the columns by the first batch, and take up all batches."""
-    names = [str(name) for name in schema.names]
-    twice = [name for i, name in enumerate(names) if name in names[:i]]
-    if twice:
-        raise InputFileError(
-            f"{path.name!r} has column names more than once, {twice[0]!r} for one.",
-            "Give each sample its own name.",
-        )
+    names = column_names(schema, path.name)
     first = next((batch for batch in batches if batch.num_rows), None)
     if first is None or len(names) < 2:
         raise InputFileError(
             f"{path.name!r} has {'no rows' if first is None else 'one column'}.",
             "Give a table with one gene column and at least one column of expression values.",
         )
-    first.validate(full=True)  # before a cell is looked at: offsets may point anywhere
-    peek = first.slice(0, max(5, min(_PEEK_ROWS, _PEEK_CELLS // len(names))))
-    data = list(zip(*(_labels(peek.column(j)) for j in range(len(names))), strict=True))
-    layout = arrange(names, data, header_rows=0, decimal=".", source=repr(path.name))
-    check_width(layout, path.name, limits)
-    _check_types(schema, layout, path.name)
-    spool = Spool(budget=limits.memory_bytes, along_genes=layout.genes_in_rows, source=path.name)
-    texts: list[list[str]] = [[] for _ in layout.id_columns]
-    for batch in chain((first,), batches):
-        for cells, j in zip(texts, layout.id_columns, strict=True):
-            cells += _labels(batch.column(j))
-        check_rows(layout, len(texts[0]), path.name, limits)
-        values = np.empty((len(layout.value_columns), batch.num_rows), np.float32)
-        for row, j in zip(values, layout.value_columns, strict=True):
-            row[:] = batch.column(j).to_numpy(zero_copy_only=False)
-        spool.add(values if layout.genes_in_rows else values.T)
-    return name_matrix(path, layout, texts, spool.cells(), limits)
-
-
-def _labels(column: Any) -> list[str]:
-    return ["" if value is None else str(value) for value in column.to_pylist()]
-
-
-def _check_types(schema: Any, layout: Layout, source: str) -> None:
-    for j in layout.value_columns:
-        kind = schema.field(j).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-            raise ExpressionValueError(
-                f"Column {layout.names[j]!r} of {source!r} has type {kind}, where numbers were "
-                "expected.",
-                "Store the values as float or integer, or leave the column out.",
-            )
+    layout = find_layout(schema, first.slice(0, peek_rows(len(names))), path.name, limits)
+    pieces = (
+        Piece(
+            [labels(batch.column(j)) for j in layout.id_columns],
+            numbers([batch.column(j) for j in layout.value_columns], batch.num_rows),
+        )
+        for batch in chain((first,), batches)
+    )
+    texts, cells = spool_pieces(
+        pieces, path.name, genes_in_rows=layout.genes_in_rows, limits=limits
+    )
+    return name_matrix(path, layout, texts, cells, limits)
 
 
 @contextmanager

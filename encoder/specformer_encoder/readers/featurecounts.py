@@ -17,9 +17,9 @@ from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.layout_names import is_text
 from specformer_encoder.readers.matrix import assemble
-from specformer_encoder.readers.opening import Limits
+from specformer_encoder.readers.opening import Limits, check_size
 from specformer_encoder.readers.pieces import parse
-from specformer_encoder.readers.single import refuse_negative
+from specformer_encoder.readers.single import refuse_negative, refuse_no_rows
 
 _COLUMNS = ["Geneid", "Chr", "Start", "End", "Strand", "Length"]
 #: What aligners, sorters and duplicate markers add to a file name, each at its end.
@@ -53,10 +53,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
         One sample a BAM file, declared as counts.
     """
     names, data = head.rows[0], head.rows[1:]
-    if not data:
-        raise InputFileError(
-            f"{path.name!r} has a header and no rows below it.", "Run featureCounts again."
-        )
+    refuse_no_rows(head, path.name, "Run featureCounts again.")
     # --extraAttributes puts texts such as gene_name between Length and the counts.
     columns = [
         j
@@ -68,11 +65,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
             f"{path.name!r} has featureCounts' first columns and none of counts.",
             "Give the table as featureCounts wrote it.",
         )
-    if len(columns) > limits.max_samples:
-        raise InputFileError(
-            f"{path.name!r} has {len(columns):,} samples; the limit is {limits.max_samples:,}.",
-            "Split the matrix, or raise the limit.",
-        )
+    check_size(path.name, limits, samples=len(columns))
     (gene_ids,), values = parse(
         path,
         head,

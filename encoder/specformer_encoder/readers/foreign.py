@@ -19,8 +19,36 @@ _ARRAY = "SpecFormer reads RNA-seq; microarray intensities are no substitute for
 _PAGE = "Download the file itself: this is the page about it."
 _EXPORT = "Save the table inside it as TSV, CSV or Parquet. "
 
+_TO_TEXT = "Save the expression table as TSV, CSV or Parquet, genes in rows and samples in columns."
+
 #: First bytes → what it is, what to do.
 _BYTES: tuple[tuple[bytes, str, str], ...] = (
+    (b"PK\x03\x04", "a zip archive inside an archive", "Unpack it and give the table inside."),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "an old Excel workbook (.xls)",
+        "In Excel, save the sheet as 'CSV UTF-8' or tab-delimited text.",
+    ),
+    (
+        b"X\n\x00\x00\x00",
+        "R data (.rds)",
+        "In R: write.csv(as.matrix(readRDS(file)), 'table.csv').",
+    ),
+    (b"A\n2\n", "R data (.rds)", "In R: write.csv(as.matrix(readRDS(file)), 'table.csv')."),
+    (b"A\n3\n", "R data (.rds)", "In R: write.csv(as.matrix(readRDS(file)), 'table.csv')."),
+    (b"RDX", "R data (.RData)", "In R: load it and write.csv(as.matrix(x), 'table.csv')."),
+    (b"RDA", "R data (.RData)", "In R: load it and write.csv(as.matrix(x), 'table.csv')."),
+    (b"\x1f\x8b", "compressed twice", "Decompress it once."),
+    (b"BZh", "compressed twice", "Decompress it once."),
+    (b"\x28\xb5\x2f\xfd", "compressed twice", "Decompress it once."),
+    (b"\xfd7zXZ\x00", "xz-compressed", "Decompress it, or compress it with gzip instead."),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it and give the table inside."),
+    (b"%PDF", "a PDF document", _TO_TEXT),
+    (b"\x93NUMPY", "a NumPy array without gene names", _TO_TEXT),
+    (b"\x80\x04\x95", "a Python pickle", "Pickles can run code and are never read. " + _TO_TEXT),
+    (b"BAM\x01", "aligned reads (BAM)", "Count the reads per gene first."),
+    (b"<!DOCTYPE", "a web page", "Download the file itself: this is the page about it."),
+    (b"<html", "a web page", "Download the file itself: this is the page about it."),
     (b"CRAM", "aligned reads (CRAM)", _COUNT),
     (b"BAI\x01", "the index of a BAM file", _COUNT),
     (b"BCF", "variants (BCF)", _TABLE),
@@ -41,6 +69,7 @@ _BYTES: tuple[tuple[bytes, str, str], ...] = (
     (b"{\\rtf", "a document (RTF)", _TABLE),
     (b"%!PS", "a PostScript document", _TABLE),
 )
+_TAR_MAGIC = slice(257, 262)
 _GTF = r"(?m)\A(?:#.*\n)*[^\t\n#]+\t[^\t\n]+\t\w+\t\d+\t\d+\t[^\t\n]+\t[-+.]\t[.012]\t"
 _MAF = r"(?s)\A(?:#[^\n]*\n)*Hugo_Symbol\t[^\n]*\tVariant_Classification\b"
 #: Start of the text → what it is, what to do. The first that fits counts.
@@ -67,7 +96,7 @@ _TEXT: tuple[tuple[re.Pattern[str], str, str], ...] = (
 
 
 def refuse(path: Path, head: bytes) -> None:
-    """Refuse a file of a known kind that is no expression table.
+    """Refuse a file of a known kind that is no expression table, and one without content.
 
     Parameters
     ----------
@@ -81,7 +110,13 @@ def refuse(path: Path, head: bytes) -> None:
     InputFileError
         Naming the kind and what to do.
     """
+    if not head:
+        raise InputFileError(
+            f"{path.name!r} holds nothing once decompressed.", "Export or download it again."
+        )
     known = [(what, remedy) for start, what, remedy in _BYTES if head.startswith(start)]
+    if head[_TAR_MAGIC] == b"ustar":
+        known.append(("a tar archive", "Unpack it and give the table inside."))
     if not known:
         text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
         known = [(what, remedy) for pattern, what, remedy in _TEXT if pattern.match(text)]

@@ -16,9 +16,9 @@ from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.layout_names import gene_share, is_whole
-from specformer_encoder.readers.matrix import assemble
-from specformer_encoder.readers.opening import Limits
-from specformer_encoder.readers.pieces import parse
+from specformer_encoder.readers.matrix import assemble, spool_pieces
+from specformer_encoder.readers.opening import Limits, check_size
+from specformer_encoder.readers.pieces import Columns, parse_pieces
 
 _VERSION = re.compile(r"#1\.[23]")
 #: Rows whose ids are looked up to choose the gene column.
@@ -86,26 +86,21 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
             "Download or export it again; if samples were removed by hand, mend the second line.",
         )
     header_rows = 1 + promise.column_fields
-    texts, values = parse(
-        path,
-        head,
-        names=head.rows[0],
-        header_rows=header_rows,
-        text_columns=list(range(1 + promise.row_fields)),
-        value_columns=list(range(1 + promise.row_fields, len(names))),
-        limits=limits,
-    )
-    if values.shape[1] != promise.rows:
+    value_columns = list(range(1 + promise.row_fields, len(names)))
+    columns = Columns(head.rows[0], header_rows, list(range(1 + promise.row_fields)), value_columns)
+    pieces = parse_pieces(path, head, columns, limits=limits)
+    texts, cells = spool_pieces(pieces, path.name, genes_in_rows=True, limits=limits)
+    found = len(texts[0]) if texts else 0
+    if found != promise.rows:
         raise InputFileError(
-            f"{path.name!r} promises {promise.rows:,} genes in its second line and has "
-            f"{values.shape[1]:,}.",
+            f"{path.name!r} promises {promise.rows:,} genes in its second line and has {found:,}.",
             "It was cut off or changed: download or export it again.",
         )
     at, notes = _gene_column(texts, names)
     return assemble(
         [gene.strip() for gene in texts[at]],
         names[1 + promise.row_fields :],
-        values,
+        cells,
         source=path.name,
         limits=limits,
         file_format="gct",
@@ -125,15 +120,7 @@ def _promise(lines: list[str], source: str, limits: Limits) -> _Promise:
             "Mend that line, or remove the first two lines to have it read as a plain table.",
         )
     numbers = [int(cell) for cell in cells] + [1, 0] * (version == "1.2")
-    for number, what, most in (
-        (numbers[1], "samples", limits.max_samples),
-        (numbers[0], "genes", limits.max_genes),
-    ):
-        if number > most:
-            raise InputFileError(
-                f"{source!r} has {number:,} {what}; the limit is {most:,}.",
-                "Split the matrix, or raise the limit.",
-            )
+    check_size(source, limits, samples=numbers[1], genes=numbers[0])
     return _Promise(version, *numbers[:4])
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
 from specformer_encoder.readers.pieces import parse
-from specformer_encoder.readers.single import column_names, refuse_negative
+from specformer_encoder.readers.single import column_names, refuse_negative, refuse_no_rows
 from specformer_encoder.readers.star import strand_notes
 
 _STRANDS = ["unstranded", "stranded_first", "stranded_second"]
@@ -47,8 +46,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     """
     names = head.rows[0]
     column_names(names, path.name)
-    if len(head.rows) == 1:
-        raise InputFileError(f"{path.name!r} has a header and no rows below it.", "Get it again.")
+    refuse_no_rows(head, path.name, "Get it again.")
     strands = [name for name in _STRANDS if name in names]
     (gene_ids,), columns = parse(
         path,

@@ -9,7 +9,7 @@ value in some samples stays, NaN there. Gene identifiers are left as they stand,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from specformer_encoder.raw import Cells, FloatArray, InMemory, RawMatrix, SomeG
 from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.layout import VALUE_NAMES, Layout, find_layout
 from specformer_encoder.readers.layout_names import is_whole
-from specformer_encoder.readers.opening import Limits, stem
-from specformer_encoder.readers.pieces import Columns, parse_pieces
+from specformer_encoder.readers.opening import Limits, check_size, stem
+from specformer_encoder.readers.pieces import Columns, Piece, parse_pieces
 from specformer_encoder.readers.spool import Spool
 
 _BLOCK_BYTES = 1 << 26  # values looked at together
@@ -46,19 +46,57 @@ def read_delimited(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     columns = Columns(
         layout.names, layout.header_rows, list(layout.id_columns), layout.value_columns
     )
-    spool = Spool(budget=limits.memory_bytes, along_genes=layout.genes_in_rows, source=path.name)
-    texts: list[list[str]] = [[] for _ in columns.text]
-    for piece in parse_pieces(path, head, columns, limits=limits):
-        # A spreadsheet saves empty rows below the table as rows of delimiters.
-        filled = np.array([cell != "" for cell in piece.texts[0]], bool)
-        if not filled.all():
-            filled |= ~np.isnan(piece.values).all(axis=0)
+    texts, cells = spool_pieces(
+        map(_without_empty_rows, parse_pieces(path, head, columns, limits=limits)),
+        path.name,
+        genes_in_rows=layout.genes_in_rows,
+        limits=limits,
+    )
+    return name_matrix(path, layout, texts, cells, limits)
+
+
+def _without_empty_rows(piece: Piece) -> Piece:
+    """The same rows without those of delimiters alone, as a spreadsheet saves them."""
+    filled = np.array([cell != "" for cell in piece.texts[0]], bool)
+    if not filled.all():
+        filled |= ~np.isnan(piece.values).all(axis=0)
+    if filled.all():
+        return piece
+    return Piece([list(compress(some, filled)) for some in piece.texts], piece.values[:, filled])
+
+
+def spool_pieces(
+    pieces: Iterable[Piece], source: str, *, genes_in_rows: bool, limits: Limits
+) -> tuple[list[list[str]], Cells]:
+    """Take up parsed rows, in memory or past its budget on disk, and check their number.
+
+    Parameters
+    ----------
+    pieces
+        Rows in file order.
+    source
+        File name, for messages.
+    genes_in_rows
+        True for genes × samples.
+    limits
+        Caps on samples and genes, and the budget.
+
+    Returns
+    -------
+    texts
+        All cells of each text column.
+    cells
+        Samples × genes.
+    """
+    spool = Spool(budget=limits.memory_bytes, along_genes=genes_in_rows, source=source)
+    texts: list[list[str]] = []
+    for piece in pieces:
+        texts = texts or [[] for _ in piece.texts]
         for all_rows, some in zip(texts, piece.texts, strict=True):
-            all_rows += compress(some, filled)
-        check_rows(layout, len(texts[0]), path.name, limits)
-        values = piece.values if filled.all() else piece.values[:, filled]
-        spool.add(values if layout.genes_in_rows else values.T)
-    return name_matrix(path, layout, texts, spool.cells(), limits)
+            all_rows += some
+        check_rows(len(texts[0]), source, genes_in_rows=genes_in_rows, limits=limits)
+        spool.add(piece.values if genes_in_rows else piece.values.T)
+    return texts, spool.cells()
 
 
 def name_matrix(
@@ -103,29 +141,18 @@ def _composite(symbol: str, entrez: str) -> str:
     return f"{symbol or '?'}|{entrez}"
 
 
-def check_width(layout: Layout, name: str, limits: Limits) -> None:
+def check_width(layout: Layout, source: str, limits: Limits) -> None:
     """Refuse too many value columns before they are parsed."""
-    most, what = (
-        (limits.max_samples, "samples") if layout.genes_in_rows else (limits.max_genes, "genes")
-    )
-    if len(layout.value_columns) > most:
-        raise _too_many(name, len(layout.value_columns), what, most)
+    width = len(layout.value_columns)
+    check_rows(width, source, genes_in_rows=not layout.genes_in_rows, limits=limits)
 
 
-def check_rows(layout: Layout, rows: int, name: str, limits: Limits) -> None:
-    """Refuse too many rows while they are parsed."""
-    most, what = (
-        (limits.max_genes, "genes") if layout.genes_in_rows else (limits.max_samples, "samples")
-    )
-    if rows > most:
-        raise _too_many(name, rows, what, most)
-
-
-def _too_many(name: str, number: int, what: str, most: int) -> InputFileError:
-    return InputFileError(
-        f"{name!r} has {number:,} {what}; the limit is {most:,}.",
-        "Split the matrix, or raise the limit.",
-    )
+def check_rows(rows: int, source: str, *, genes_in_rows: bool, limits: Limits) -> None:
+    """Refuse too many rows, while they are parsed."""
+    if genes_in_rows:
+        check_size(source, limits, genes=rows)
+    else:
+        check_size(source, limits, samples=rows)
 
 
 def assemble(
@@ -159,10 +186,7 @@ def assemble(
     ExpressionValueError
         If a value is infinite or a sample has no value at all.
     """
-    if len(samples) > limits.max_samples:
-        raise _too_many(source, len(samples), "samples", limits.max_samples)
-    if len(gene_ids) > limits.max_genes:
-        raise _too_many(source, len(gene_ids), "genes", limits.max_genes)
+    check_size(source, limits, samples=len(samples), genes=len(gene_ids))
     repeated = [name for name, n in Counter(samples).items() if n > 1]
     if repeated or "" in samples:
         problem = (

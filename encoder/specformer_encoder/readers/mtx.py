@@ -27,7 +27,13 @@ from specformer_encoder.readers.layout_names import (
     plain,
 )
 from specformer_encoder.readers.matrix import assemble
-from specformer_encoder.readers.opening import InflatedStream, Limits, check_file, read_head
+from specformer_encoder.readers.opening import (
+    InflatedStream,
+    Limits,
+    check_file,
+    check_size,
+    read_head,
+)
 from specformer_encoder.readers.sparse import SparseRows, cell_notes, compress
 
 _MAGIC = b"%%MatrixMarket"
@@ -119,15 +125,8 @@ def read(path: Path, *, limits: Limits) -> RawMatrix:
     features = _names(_beside(path, ("features.tsv", "genes.tsv", "genes.txt"), "genes"), limits)
     barcodes = _names(_beside(path, ("barcodes.tsv", "barcodes.txt"), "barcodes"), limits)
     genes, samples, by_row = _sizes(head, features, barcodes, path.name)
-    for number, what, most in (
-        (len(samples), "samples", limits.max_samples),
-        (len(genes), "genes", limits.max_genes),
-    ):
-        if number > most:
-            raise InputFileError(
-                f"{path.name!r} has {number:,} {what}; the limit is {most:,}.",
-                "Sum the cells of a sample, split the matrix, or raise the limit.",
-            )
+    remedy = "Sum the cells of a sample, split the matrix, or raise the limit."
+    check_size(path.name, limits, samples=len(samples), genes=len(genes), remedy=remedy)
     cells: Cells = _entries(path, head, by_row=by_row, limits=limits)
     names, notes = _gene_names(genes)
     kept, type_notes = _expression(genes)

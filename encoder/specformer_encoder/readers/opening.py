@@ -67,40 +67,6 @@ _CODEC_NAMES = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard", "zip": "zip
 _EXCEL_MEMBER = "[Content_Types].xml"
 _NO_MEMBERS = ("__MACOSX/", ".DS_Store")  # what macOS adds to an archive
 
-_TO_TEXT = "Save the expression table as TSV, CSV or Parquet, genes in rows and samples in columns."
-
-#: Files that are recognised and refused by name: first bytes → (what it is, what to do).
-_REFUSED: tuple[tuple[bytes, str, str], ...] = (
-    (b"PK\x03\x04", "a zip archive inside an archive", "Unpack it and give the table inside."),
-    (
-        b"\xd0\xcf\x11\xe0",
-        "an old Excel workbook (.xls)",
-        "In Excel, save the sheet as 'CSV UTF-8' or tab-delimited text.",
-    ),
-    (
-        b"X\n\x00\x00\x00",
-        "R data (.rds)",
-        "In R: write.csv(as.matrix(readRDS(file)), 'table.csv').",
-    ),
-    (b"A\n2\n", "R data (.rds)", "In R: write.csv(as.matrix(readRDS(file)), 'table.csv')."),
-    (b"A\n3\n", "R data (.rds)", "In R: write.csv(as.matrix(readRDS(file)), 'table.csv')."),
-    (b"RDX", "R data (.RData)", "In R: load it and write.csv(as.matrix(x), 'table.csv')."),
-    (b"RDA", "R data (.RData)", "In R: load it and write.csv(as.matrix(x), 'table.csv')."),
-    (b"\x89HDF", "HDF5 (.h5ad, .h5)", _TO_TEXT),
-    (b"ARROW1", "Feather or Arrow IPC", _TO_TEXT),
-    (b"\x1f\x8b", "compressed twice", "Decompress it once."),
-    (b"BZh", "compressed twice", "Decompress it once."),
-    (b"\x28\xb5\x2f\xfd", "compressed twice", "Decompress it once."),
-    (b"\xfd7zXZ\x00", "xz-compressed", "Decompress it, or compress it with gzip instead."),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it and give the table inside."),
-    (b"%PDF", "a PDF document", _TO_TEXT),
-    (b"\x93NUMPY", "a NumPy array without gene names", _TO_TEXT),
-    (b"\x80\x04\x95", "a Python pickle", "Pickles can run code and are never read. " + _TO_TEXT),
-    (b"BAM\x01", "aligned reads (BAM)", "Count the reads per gene first."),
-    (b"<!DOCTYPE", "a web page", "Download the file itself: this is the page about it."),
-    (b"<html", "a web page", "Download the file itself: this is the page about it."),
-)
-
 _STEM_ENDINGS = (
     ".gz",
     ".bz2",
@@ -115,7 +81,6 @@ _STEM_ENDINGS = (
     ".gct",
 )
 _PARQUET = b"PAR1"
-_TAR_MAGIC = slice(257, 262)
 
 
 def stem(path: Path) -> str:
@@ -131,6 +96,31 @@ def _without_ending(name: str) -> str:
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name
+
+
+def check_size(
+    source: str,
+    limits: Limits,
+    *,
+    samples: int = 0,
+    genes: int = 0,
+    remedy: str = "Split the matrix, or raise the limit.",
+) -> None:
+    """Refuse a matrix of more samples or genes than the caps allow.
+
+    Raises
+    ------
+    InputFileError
+        Naming the number and the cap.
+    """
+    for number, what, most in (
+        (samples, "samples", limits.max_samples),
+        (genes, "genes", limits.max_genes),
+    ):
+        if number > most:
+            raise InputFileError(
+                f"{source!r} has {number:,} {what}; the limit is {most:,}.", remedy
+            )
 
 
 def check_file(path: Path, limits: Limits) -> None:
@@ -313,8 +303,14 @@ def read_head(path: Path, limits: Limits, size: int) -> tuple[bytes, bool]:
     return b"".join(blocks)[:size], length <= size
 
 
+def open_text(path: Path, limits: Limits, encoding: str) -> io.TextIOWrapper:
+    """Open a file's content, decompressed, as text; what cannot be decoded becomes a mark."""
+    stream = io.BufferedReader(InflatedStream(path, limits))
+    return io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline="")
+
+
 def is_parquet(path: Path, head: bytes, limits: Limits) -> bool:
-    """Tell Parquet from text, and refuse by name what is neither.
+    """Whether the file is Parquet.
 
     Parameters
     ----------
@@ -328,26 +324,14 @@ def is_parquet(path: Path, head: bytes, limits: Limits) -> bool:
     Raises
     ------
     InputFileError
-        If the content is of a known kind that is no expression table.
+        If it is Parquet inside another compression.
     """
-    if head.startswith(_PARQUET):
-        with InflatedStream(path, limits) as stream:
-            if stream.codec:
-                raise InputFileError(
-                    f"{path.name!r} is a Parquet file inside {_CODEC_NAMES[stream.codec]}.",
-                    "Decompress it: Parquet is compressed within.",
-                )
-        return True
-    if not head:
-        raise InputFileError(
-            f"{path.name!r} holds nothing once decompressed.", "Export or download it again."
-        )
-    known = [(what, remedy) for start, what, remedy in _REFUSED if head.startswith(start)]
-    if head[_TAR_MAGIC] == b"ustar":
-        known.append(("a tar archive", "Unpack it and give the table inside."))
-    if known:
-        what, remedy = known[0]
-        raise InputFileError(
-            f"{path.name!r} is {what}; a TSV, CSV or Parquet table was expected.", remedy
-        )
-    return False
+    if not head.startswith(_PARQUET):
+        return False
+    with InflatedStream(path, limits) as stream:
+        if stream.codec:
+            raise InputFileError(
+                f"{path.name!r} is a Parquet file inside {_CODEC_NAMES[stream.codec]}.",
+                "Decompress it: Parquet is compressed within.",
+            )
+    return True

@@ -15,15 +15,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specformer_encoder.errors import ExpressionValueError, InputFileError
+from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import Cells, FloatArray, InMemory, RawMatrix
-from specformer_encoder.readers.layout import Layout, arrange
-from specformer_encoder.readers.matrix import check_rows, check_width, name_matrix
+from specformer_encoder.readers.columnar import (
+    column_names,
+    find_layout,
+    labels,
+    numbers,
+    peek_rows,
+)
+from specformer_encoder.readers.layout import Layout
+from specformer_encoder.readers.matrix import check_rows, name_matrix
 from specformer_encoder.readers.opening import Limits
 from specformer_encoder.readers.spool import Spool
 
-_PEEK_ROWS = 200
-_PEEK_CELLS = 200_000
 _BYTES_PER_VALUE = 4
 _BLOCK = 256  # samples read together
 
@@ -54,22 +59,11 @@ def read(path: Path, *, limits: Limits) -> RawMatrix:
             "Split the matrix by samples, or raise the limit.",
         )
     schema = file.schema_arrow
-    layout = _layout(file, schema, path.name)
-    check_width(layout, path.name, limits)
-    check_rows(layout, rows, path.name, limits)
-    for j in layout.value_columns:
-        kind = schema.field(j).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-            raise ExpressionValueError(
-                f"Column {layout.names[j]!r} of {path.name!r} has type {kind}, where numbers were "
-                "expected.",
-                "Store the values as float or integer, or leave the column out.",
-            )
+    layout = _layout(file, schema, path.name, limits)
+    check_rows(rows, path.name, genes_in_rows=layout.genes_in_rows, limits=limits)
     with _readable(path.name):
         ids = file.read(columns=[schema.names[j] for j in layout.id_columns])
-        texts = [
-            [_label(v) for v in ids.column(schema.names[j]).to_pylist()] for j in layout.id_columns
-        ]
+        texts = [labels(ids.column(schema.names[j])) for j in layout.id_columns]
     value_names = [schema.names[j] for j in layout.value_columns]
     if not layout.genes_in_rows:
         spool = Spool(budget=limits.memory_bytes, along_genes=False, source=path.name)
@@ -104,10 +98,7 @@ class _ColumnCells:
 
 def _numbers(table: Any, names: list[str]) -> FloatArray:
     """(columns, rows) of a table or record batch."""
-    values = np.empty((len(names), table.num_rows), np.float32)
-    for row, name in zip(values, names, strict=True):
-        row[:] = table.column(name).to_numpy(zero_copy_only=False)
-    return values
+    return numbers([table.column(name) for name in names], table.num_rows)
 
 
 @contextmanager
@@ -121,34 +112,20 @@ def _readable(name: str) -> Iterator[None]:
         ) from None
 
 
-def _layout(file: Any, schema: Any, name: str) -> Layout:
-    names = [str(n) for n in schema.names]
+def _layout(file: Any, schema: Any, source: str, limits: Limits) -> Layout:
+    names = column_names(schema, source)
     if file.metadata.num_rows == 0 or len(names) < 2:
         raise InputFileError(
-            f"{name!r} has {file.metadata.num_rows} rows and {len(names)} columns.",
+            f"{source!r} has {file.metadata.num_rows} rows and {len(names)} columns.",
             "Give a table with one gene column and at least one column of expression values.",
-        )
-    if len(set(names)) < len(names):
-        twice = next(n for i, n in enumerate(names) if n in names[:i])
-        raise InputFileError(
-            f"{name!r} has column names more than once, {twice!r} for one.",
-            "Give each sample its own name.",
         )
     try:
         stored = (schema.pandas_metadata or {}).get("index_columns", [])
-        index = [i for i in stored if isinstance(i, str) and i in names]
+        index = [names.index(i) for i in stored if isinstance(i, str) and i in names]
     except (AttributeError, TypeError, ValueError):  # damaged; the columns tell as much
         index = []
-    hint = names.index(index[0]) if index else None
-    peek_rows = max(5, min(_PEEK_ROWS, _PEEK_CELLS // len(names)))
-    with _readable(name):
-        peek = next(file.iter_batches(batch_size=peek_rows), None)
+    with _readable(source):
+        peek = next(file.iter_batches(batch_size=peek_rows(len(names))), None)
         if peek is None:
             raise pa.ArrowInvalid("its row groups are missing")
-        cells = [[_label(v) for v in peek.column(j).to_pylist()] for j in range(len(names))]
-    data = list(zip(*cells, strict=True))
-    return arrange(names, data, header_rows=0, decimal=".", source=repr(name), id_hint=hint)
-
-
-def _label(value: Any) -> str:
-    return "" if value is None else str(value)
+        return find_layout(schema, peek, source, limits, index=next(iter(index), None))

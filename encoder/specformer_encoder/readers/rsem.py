@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from specformer_encoder.errors import InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.delimited import Head
 from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
 from specformer_encoder.readers.pieces import parse
-from specformer_encoder.readers.single import column_names, refuse_negative
+from specformer_encoder.readers.single import column_names, refuse_negative, refuse_no_rows
 
 _MILLION = np.float32(1e6)
 #: Columns that make a header RSEM's → (value column, unit, note).
@@ -82,10 +81,7 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     """
     names = head.rows[0]
     column_names(names, path.name)
-    if len(head.rows) == 1:
-        raise InputFileError(
-            f"{path.name!r} has a header and no rows below it.", "Copy it again, or run RSEM again."
-        )
+    refuse_no_rows(head, path.name, "Copy it again, or run RSEM again.")
     _, column, unit, note = next(kind for kind in _KINDS if kind[0] <= set(names))
     (gene_ids,), values = parse(
         path,

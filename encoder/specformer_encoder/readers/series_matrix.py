@@ -7,7 +7,6 @@ microarrays its rows are probes. It is read where its rows are genes.
 from __future__ import annotations
 
 import csv
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.raw import RawMatrix
 from specformer_encoder.readers.layout_names import MISSING, gene_share, shown
 from specformer_encoder.readers.matrix import assemble
-from specformer_encoder.readers.opening import InflatedStream, Limits
+from specformer_encoder.readers.opening import InflatedStream, Limits, check_size, open_text
 
 _BEGIN, _END = "!series_matrix_table_begin", "!series_matrix_table_end"
 _FEW_GENES = 0.3
@@ -57,11 +56,7 @@ def read(path: Path, *, limits: Limits) -> RawMatrix:
         If there is no table, it is empty or cut off, or its rows are no genes.
     """
     skipped, names = _header(path, limits)
-    if len(names) - 1 > limits.max_samples:
-        raise InputFileError(
-            f"{path.name!r} has {len(names) - 1:,} samples; the limit is {limits.max_samples:,}.",
-            "Split the matrix, or raise the limit.",
-        )
+    check_size(path.name, limits, samples=len(names) - 1)
     table, ended = _table(path, limits, skipped, names)
     if not table.num_rows:
         raise InputFileError(
@@ -86,8 +81,7 @@ def read(path: Path, *, limits: Limits) -> RawMatrix:
 
 def _header(path: Path, limits: Limits) -> tuple[int, list[str]]:
     """Lines down to the table's header, and the header's cells."""
-    with InflatedStream(path, limits) as stream:
-        lines = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", errors="replace")
+    with open_text(path, limits, "utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip().strip('"') == _BEGIN:
                 names = next(csv.reader([lines.readline()], delimiter="\t"), [])

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import ExpressionValueError, InputFileError
+from specformer_encoder.readers.delimited import Head
 
 
 def refuse_negative(
@@ -55,3 +56,9 @@ def column_names(names: Sequence[str], source: str) -> None:
             f"{source!r} has the column {twice[0]!r} more than once.",
             "Give the file as the program wrote it.",
         )
+
+
+def refuse_no_rows(head: Head, source: str, remedy: str) -> None:
+    """Refuse a file that ends with its header."""
+    if len(head.rows) == 1:
+        raise InputFileError(f"{source!r} has a header and no rows below it.", remedy)

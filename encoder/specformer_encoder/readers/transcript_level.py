@@ -22,6 +22,7 @@ from specformer_encoder.readers.matrix import assemble
 from specformer_encoder.readers.naming import sample_name
 from specformer_encoder.readers.opening import Limits
 from specformer_encoder.readers.pieces import parse
+from specformer_encoder.readers.single import refuse_no_rows
 
 _MILLION = 1e6
 #: How far the TPM of a whole file may be from a million by rounding: RSEM writes two decimals.
@@ -78,11 +79,8 @@ def read_quantification(
             f"its columns are {', '.join(columns)}.",
             f"Give the file as {program} wrote it, with {name_column} and {tpm_column}.",
         )
-    if len(head.rows) == 1:
-        raise InputFileError(
-            f"{path.name!r} has a header and no rows below it.",
-            f"The run of {program} may have failed: run it again, or copy its output again.",
-        )
+    failed = f"The run of {program} may have failed: run it again, or copy its output again."
+    refuse_no_rows(head, path.name, failed)
     try:
         texts, values = parse(
             path,
