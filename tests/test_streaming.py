@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from format_writers import gct_1_2
 
@@ -14,7 +15,8 @@ from specformer_encoder.errors import ExpressionValueError, InputFileError
 from specformer_encoder.genes import MINIMUM_GENES, vocabulary
 from specformer_encoder.profiles import iter_profiles, load_profiles
 from specformer_encoder.raw import InMemory
-from specformer_encoder.readers import Limits, pieces, read
+from specformer_encoder.readers import Limits, parquet, pieces, read
+from specformer_encoder.readers.matrix import spool_pieces
 from specformer_encoder.readers.spool import Spool
 
 GENES = vocabulary().ensembl_ids[:3000]
@@ -185,3 +187,16 @@ def test_lines_of_more_than_a_hundred_kilobytes(tmp_path, delimiter):
     raw = read(path)
     assert raw.gene_ids == genes
     np.testing.assert_array_equal(raw.values, values)
+
+
+def test_a_table_without_a_row_keeps_its_text_columns():
+    texts, cells = spool_pieces([], "x", text_columns=2, genes_in_rows=True, limits=TIGHT)
+    assert texts == [[], []]
+    assert cells.rows(0, 0).shape == (0, 0)
+
+
+def test_a_parquet_file_with_other_rows_than_it_announces_is_refused(frame, tmp_path):
+    file = pq.ParquetFile(written(frame, tmp_path, "parquet rows.parquet"))
+    cells = parquet._ColumnCells(file, SAMPLES, len(GENES) + 1, "m.parquet")
+    with pytest.raises(InputFileError, match="3000 rows where 3001 were announced"):
+        cells.rows(0, 2)

@@ -111,7 +111,11 @@ def _read_batches(path: Path, schema: Any, batches: Iterator[Any], limits: Limit
         for batch in chain((first,), batches)
     )
     texts, cells = spool_pieces(
-        pieces, path.name, genes_in_rows=layout.genes_in_rows, limits=limits
+        pieces,
+        path.name,
+        text_columns=len(layout.id_columns),
+        genes_in_rows=layout.genes_in_rows,
+        limits=limits,
     )
     return name_matrix(path, layout, texts, cells, limits)
 

@@ -89,8 +89,10 @@ def read(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     value_columns = list(range(1 + promise.row_fields, len(names)))
     columns = Columns(head.rows[0], header_rows, list(range(1 + promise.row_fields)), value_columns)
     pieces = parse_pieces(path, head, columns, limits=limits)
-    texts, cells = spool_pieces(pieces, path.name, genes_in_rows=True, limits=limits)
-    found = len(texts[0]) if texts else 0
+    texts, cells = spool_pieces(
+        pieces, path.name, text_columns=len(columns.text), genes_in_rows=True, limits=limits
+    )
+    found = len(texts[0])
     if found != promise.rows:
         raise InputFileError(
             f"{path.name!r} promises {promise.rows:,} genes in its second line and has {found:,}.",

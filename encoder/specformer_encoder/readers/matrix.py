@@ -49,6 +49,7 @@ def read_delimited(path: Path, head: Head, *, limits: Limits) -> RawMatrix:
     texts, cells = spool_pieces(
         map(_without_empty_rows, parse_pieces(path, head, columns, limits=limits)),
         path.name,
+        text_columns=len(columns.text),
         genes_in_rows=layout.genes_in_rows,
         limits=limits,
     )
@@ -66,7 +67,7 @@ def _without_empty_rows(piece: Piece) -> Piece:
 
 
 def spool_pieces(
-    pieces: Iterable[Piece], source: str, *, genes_in_rows: bool, limits: Limits
+    pieces: Iterable[Piece], source: str, *, text_columns: int, genes_in_rows: bool, limits: Limits
 ) -> tuple[list[list[str]], Cells]:
     """Take up parsed rows, in memory or past its budget on disk, and check their number.
 
@@ -76,6 +77,8 @@ def spool_pieces(
         Rows in file order.
     source
         File name, for messages.
+    text_columns
+        How many a piece has; there may be no piece.
     genes_in_rows
         True for genes × samples.
     limits
@@ -89,9 +92,8 @@ def spool_pieces(
         Samples × genes.
     """
     spool = Spool(budget=limits.memory_bytes, along_genes=genes_in_rows, source=source)
-    texts: list[list[str]] = []
+    texts: list[list[str]] = [[] for _ in range(text_columns)]
     for piece in pieces:
-        texts = texts or [[] for _ in piece.texts]
         for all_rows, some in zip(texts, piece.texts, strict=True):
             all_rows += some
         check_rows(len(texts[0]), source, genes_in_rows=genes_in_rows, limits=limits)

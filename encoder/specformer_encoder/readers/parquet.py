@@ -93,7 +93,10 @@ class _ColumnCells:
         """Samples `start` to `stop`: (stop - start, G) float32."""
         names = self._names[start:stop]
         with _readable(self._source):
-            return _numbers(self._file.read(columns=names), names)
+            table = self._file.read(columns=names)
+            if table.num_rows != self._genes:
+                raise pa.ArrowInvalid(f"{table.num_rows} rows where {self._genes} were announced")
+            return _numbers(table, names)
 
 
 def _numbers(table: Any, names: list[str]) -> FloatArray:
