@@ -1,17 +1,29 @@
-"""The packed corpus: one memory-mapped Arrow file that training reads, and nothing else.
+"""The packed corpus: one compressed Arrow file that training reads, and nothing else.
 
-A row is a profile: who it is, its gene sequence to a fixed depth and its rank quantiles. What was
-fitted on the training patients (idf; mean and spread of every gene's quantile) travels in the
-schema's metadata, with the vocabulary and its hash, so a model cannot be trained on one ordering
-and served with another. Profiles of test patients are not in it: nothing that trains can read them.
+A row is a gene: its statistics over the training patients (idf; mean and spread of its rank
+quantile), its length, its shifts between pipelines, and its level in every profile. Labels of the
+profiles travel in the schema's metadata, with the vocabulary's hash, so a model cannot be trained
+on one ordering and served with another. Profiles of test patients are not in it: nothing that
+trains can read them.
 
-Training needs this module, numpy, pyarrow and the file, and none of what built it.
+Expression is kept as one byte a gene and profile, in thirds of an octave, coarser where few reads
+speak:
+
+    level = round(3 log2(1 + x / 0.1))       x: linear, rows sum to 10⁶ (so transcripts per million)
+
+0 is a silent gene, at least 1 an expressed one, `NOT_MEASURED` one that was not measured. Ordered
+by the middle of the step, ties by vocabulary position, a profile keeps FIDELITY.
+A file lies gene after gene, genes of like level together, for there zstd finds the most to save;
+opening turns it into (N, V) bytes in memory.
+
+Training needs this module, `shifts`, numpy, pyarrow and the file, and none of what built it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +34,21 @@ import pyarrow as pa
 
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.ordering import NOT_MEASURED
+from specformer_encoder.shifts import Shifts, pipeline_of
 
 FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
 
-#: Genes kept of each sequence: enough for 512 tokens where an eighth of the genes is measured;
-#: views with fewer genes are shorter.
-DEPTH = 4096
-#: Fills a sequence that ends before `DEPTH`.
-END = np.iinfo(np.uint16).max
 #: A profile that measures fewer vocabulary genes is a panel: its ranks are not those of a whole
 #: profile, so it takes part in masked gene identity only.
 GENOME_WIDE = 10_000
+#: Genes that are compressed together.
+GENE_BLOCK = 512
+
+_STEPS_PER_OCTAVE = 3
+#: Linear expression below which steps widen from parts of an octave to parts of this.
+_FLOOR = 0.1
+_HIGHEST_LEVEL = NOT_MEASURED - 1
 
 LABELS = (
     "sample_id",
@@ -70,27 +86,158 @@ def vocabulary_hash(ensembl_ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(ensembl_ids).encode()).hexdigest()
 
 
-def schema(ensembl_ids: Sequence[str], statistics: GeneStatistics) -> pa.Schema:
-    """Arrow schema of a packed corpus, statistics included."""
-    fields = [pa.field(name, pa.string()) for name in LABELS]
-    fields += [
-        pa.field("genes_measured", pa.int32()),
-        pa.field("sequence", pa.list_(pa.uint16(), DEPTH)),
-        pa.field("quantiles", pa.list_(pa.uint8(), len(ensembl_ids))),
+def levels_of(values: FloatArray) -> ByteArray:
+    """Levels of linear expression, NaN where not measured; any shape.
+
+    Examples
+    --------
+    >>> levels_of(np.array([0.0, 0.001, 1.0, 1000.0, np.nan], np.float32)).tolist()
+    [0, 1, 10, 40, 255]
+    """
+    known = np.nan_to_num(values, nan=0.0)
+    steps = np.round(np.log2(1 + known / np.float32(_FLOOR)) * _STEPS_PER_OCTAVE)
+    levels = np.where(known > 0, steps.clip(1, _HIGHEST_LEVEL), 0)
+    return np.where(np.isnan(values), NOT_MEASURED, levels).astype(np.uint8)
+
+
+def _level_tables() -> tuple[FloatArray, FloatArray]:
+    """(256,) log2 expression at the middle of each level's step, and the step's octaves."""
+    grown = np.exp2(np.arange(256) / _STEPS_PER_OCTAVE)
+    width = np.zeros(256)
+    middle = np.full(256, -np.inf)
+    middle[1:] = np.log2(_FLOOR) + np.log2(grown[1:] - 1)
+    # The derivative of the middle by the level.
+    width[1:] = grown[1:] / (grown[1:] - 1) / _STEPS_PER_OCTAVE
+    middle[NOT_MEASURED], width[NOT_MEASURED] = np.nan, 0
+    return middle.astype(np.float32), width.astype(np.float32)
+
+
+_LOG2, _WIDTH = _level_tables()
+
+
+def leading_genes(score: FloatArray, length: int | None = None) -> npt.NDArray[np.uint16]:
+    """Genes by falling score, ties by vocabulary position.
+
+    Parameters
+    ----------
+    score
+        (V,) log2 of expression × idf, -inf for a silent gene, NaN for one that was not measured.
+    length
+        Keep at most this many genes; all expressed ones by default.
+
+    Returns
+    -------
+    (≤ length,) uint16 vocabulary positions.
+
+    Examples
+    --------
+    >>> leading_genes(np.array([-np.inf, 1.0, 3.0, np.nan, 3.0], np.float32)).tolist()
+    [2, 4, 1]
+    """
+    falling = np.where(score > -np.inf, -score, np.float32(np.inf))  # NaN compares false
+    if length is not None and length < len(falling):
+        last = np.partition(falling, length - 1)[length - 1]
+        genes = np.flatnonzero((falling <= last) & (falling < np.inf))
+    else:
+        genes = np.flatnonzero(falling < np.inf)
+    order = np.argsort(falling[genes], kind="stable")[:length]
+    return genes[order].astype(np.uint16)
+
+
+@dataclass(frozen=True, slots=True)
+class Genes:
+    """What a packed corpus says of genes beside their levels.
+
+    Attributes
+    ----------
+    ensembl_ids
+        The vocabulary, V.
+    lengths
+        (V,) float32 transcript lengths in bases.
+    statistics
+        Of the training patients.
+    shifts
+        Between pipelines, of the training patients.
+    """
+
+    ensembl_ids: Sequence[str]
+    lengths: FloatArray
+    statistics: GeneStatistics
+    shifts: Shifts
+
+
+def file_order(statistics: GeneStatistics) -> npt.NDArray[np.int64]:
+    """(V,) vocabulary positions in the order of the file: genes of like level and spread."""
+    return np.lexsort((statistics.spread, np.round(40 * statistics.mean)))
+
+
+def schema(genes: Genes, labels: pa.Table) -> pa.Schema:
+    """Arrow schema of a packed corpus of the profiles that `labels` names.
+
+    Parameters
+    ----------
+    labels
+        N rows: `LABELS` and genes_measured.
+    """
+    fields = [
+        pa.field("gene", pa.int32()),
+        pa.field("ensembl_id", pa.string()),
+        *(pa.field(name, pa.float32()) for name in ("idf", "mean", "spread", "length")),
+        pa.field("shifts", pa.list_(pa.float16())),
+        pa.field("levels", pa.list_(pa.uint8(), len(labels))),
     ]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, labels.schema, options=_COMPRESSED) as writer:
+        writer.write_table(labels)
     metadata = {
-        b"vocabulary": "\n".join(ensembl_ids).encode(),
-        b"vocabulary_sha256": vocabulary_hash(ensembl_ids).encode(),
-        b"idf": statistics.idf.tobytes(),
-        b"mean": statistics.mean.tobytes(),
-        b"spread": statistics.spread.tobytes(),
+        b"format": b"2",
+        b"genes": str(len(genes.ensembl_ids)).encode(),
+        b"vocabulary_sha256": vocabulary_hash(genes.ensembl_ids).encode(),
+        b"labels": sink.getvalue().to_pybytes(),
+        b"pipeline_pairs": json.dumps(genes.shifts.pairs).encode(),
+        b"paired_samples": json.dumps(genes.shifts.samples).encode(),
     }
     return pa.schema(fields, metadata=metadata)
 
 
-def write_arrow(path: Path, layout: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+def gene_blocks(
+    genes: Genes, layout: pa.Schema, blocks: Iterable[ByteArray]
+) -> Iterator[pa.RecordBatch]:
+    """Record batches of a packed corpus.
+
+    Parameters
+    ----------
+    blocks
+        (N, ≤ GENE_BLOCK) levels each, genes in `file_order`.
+    """
+    order, statistics = file_order(genes.statistics), genes.statistics
+    ids = np.array(genes.ensembl_ids, dtype=object)
+    for place, levels in enumerate(blocks):
+        some = order[place * GENE_BLOCK : (place + 1) * GENE_BLOCK]
+        numbers = (statistics.idf, statistics.mean, statistics.spread, genes.lengths)
+        flat = pa.array(np.ascontiguousarray(levels.T).ravel())
+        columns = [
+            pa.array(some, pa.int32()),
+            pa.array(ids[some], pa.string()),
+            *(pa.array(values[some], pa.float32()) for values in numbers),
+            pa.array(list(genes.shifts.shift[:, some].T), pa.list_(pa.float16())),
+            pa.FixedSizeListArray.from_arrays(flat, len(levels)),
+        ]
+        yield pa.record_batch(columns, schema=layout)
+
+
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=12))
+
+
+def write_arrow(
+    path: Path, layout: pa.Schema, batches: Iterable[pa.RecordBatch], *, compress: bool = False
+) -> None:
     """Write an Arrow file batch by batch; memory holds one batch."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, layout) as writer:
+    options = _COMPRESSED if compress else None
+    with (
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, layout, options=options) as writer,
+    ):
         for batch in batches:
             writer.write_batch(batch)
 
@@ -143,7 +290,7 @@ class MappedRows:
 
 
 class PackedCorpus:
-    """A packed corpus, opened for training.
+    """A packed corpus of N profiles over V genes, read for training.
 
     Parameters
     ----------
@@ -154,17 +301,17 @@ class PackedCorpus:
     ----------
     labels
         Label name → list of N strings.
-    sequences
-        (N, DEPTH) uint16, `END` after the last expressed gene. A view of the mapped file.
-    quantiles
-        (N, V) uint8, `NOT_MEASURED` where not measured. A view of the mapped file.
-    statistics
-        Gene statistics of the training patients.
+    genes_measured
+        (N,) vocabulary genes that each profile measures.
+    statistics, lengths, shifts
+        Of the genes; see `Genes`.
+    log_idf
+        (V,) float32 log2 of the idf, -inf where it is 0.
 
     Raises
     ------
     CorpusError
-        If the file is missing or not a packed corpus.
+        If the file is missing, damaged, of an older format or not a packed corpus.
     """
 
     def __init__(self, path: Path) -> None:
@@ -172,38 +319,89 @@ class PackedCorpus:
         if not path.is_file():
             raise CorpusError(f"There is no packed corpus {path.name}.", remedy)
         try:
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            metadata = table.schema.metadata or {}
-            self.vocabulary = metadata[b"vocabulary"].decode().split("\n")
-        except (pa.ArrowInvalid, KeyError) as error:
+            self._read(path)
+        except (pa.ArrowInvalid, KeyError, OSError) as error:
             raise CorpusError(f"{path.name} is not a packed corpus ({error}).", remedy) from error
+
+    def _read(self, path: Path) -> None:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        metadata = reader.schema.metadata or {}
+        if b"vocabulary" in metadata:
+            raise CorpusError(
+                f"{path.name} is of an older format, which is not read any more.",
+                "Build the corpus again with `specformer data build`.",
+            )
+        labels = pa.ipc.open_stream(metadata[b"labels"]).read_all()
+        self.labels = {name: labels[name].to_pylist() for name in LABELS}
+        self.genes_measured = labels["genes_measured"].to_numpy()
         self.vocabulary_sha256 = metadata[b"vocabulary_sha256"].decode()
-        self.statistics = GeneStatistics(
-            *(np.frombuffer(metadata[name], np.float32) for name in (b"idf", b"mean", b"spread"))
+        genes = int(metadata[b"genes"])
+        #: (N, V) levels, genes in the order of the file.
+        self._levels = np.empty((len(labels), genes), np.uint8)
+        tables, start = [], 0
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)  # decompressed here, and let go block by block
+            block = batch["levels"].flatten().to_numpy().reshape(len(batch), len(labels))
+            self._levels[:, start : start + len(batch)] = block.T
+            start += len(batch)
+            tables.append(batch.drop_columns(["levels"]))
+        table = pa.Table.from_batches(tables)
+        #: (V,) place in the file of each gene of the vocabulary.
+        self._place = np.argsort(table["gene"].to_numpy())
+        self.vocabulary = table["ensembl_id"].take(self._place).to_pylist()
+        idf, mean, spread, self.lengths = (
+            table[name].to_numpy()[self._place] for name in ("idf", "mean", "spread", "length")
         )
+        self.statistics = GeneStatistics(idf, mean, spread)
         #: Fingerprint of the ordering: weights trained on one are worthless with another.
-        self.idf_sha256 = hashlib.sha256(metadata[b"idf"]).hexdigest()
-        self.labels = {name: table[name].to_pylist() for name in LABELS}
-        self.genes_measured = table["genes_measured"].to_numpy()
-        self._sequences = MappedRows(table["sequence"])
-        self._quantiles = MappedRows(table["quantiles"])
+        self.idf_sha256 = hashlib.sha256(idf.tobytes()).hexdigest()
+        with np.errstate(divide="ignore"):
+            self.log_idf = np.log2(idf)
+        flat = table["shifts"].combine_chunks().flatten().to_numpy()
+        self.shifts = Shifts(
+            genes,
+            tuple((a, b) for a, b in json.loads(metadata[b"pipeline_pairs"])),
+            tuple(json.loads(metadata[b"paired_samples"])),
+            flat.reshape(genes, -1)[self._place].T.copy(),
+        )
 
     def __len__(self) -> int:
-        return len(self._sequences)
+        return len(self._levels)
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Rows of one split, in file order."""
         return np.flatnonzero(np.array(self.labels["split"]) == split)
 
-    def sequence(self, row: int) -> npt.NDArray[np.uint16]:
-        """The gene sequence of one profile, without the filling."""
-        full = self._sequences[row]
-        return np.asarray(full[full != END])
+    def pipeline(self, row: int) -> str:
+        """The pipeline that a profile comes from, as `shifts` names it."""
+        return pipeline_of(self.labels["source"][row], self.labels["unit"][row])
 
-    def quantile(self, row: int) -> npt.NDArray[np.uint8]:
-        """(V,) rank quantiles of one profile."""
-        return self._quantiles[row]
+    def levels(self, row: int) -> ByteArray:
+        """(V,) levels of one profile, `NOT_MEASURED` where not measured."""
+        return np.asarray(self._levels[row][self._place])
+
+    def log_expression(self, row: int) -> FloatArray:
+        """(V,) log2 expression at the middle of each step; -inf silent, NaN not measured."""
+        return np.asarray(_LOG2[self.levels(row)])
+
+    def step_width(self, row: int) -> FloatArray:
+        """(V,) octaves of the step that each gene's level stands for; 0 without a level."""
+        return np.asarray(_WIDTH[self.levels(row)])
+
+    def sequence(self, row: int, length: int | None = None) -> npt.NDArray[np.uint16]:
+        """The gene sequence of one profile: all expressed genes, or the first `length`."""
+        return leading_genes(self.log_expression(row) + self.log_idf, length)
+
+    def quantile(self, row: int) -> ByteArray:
+        """(V,) rank quantiles of one profile as `rank_quantiles` gives them, of its levels."""
+        levels = self.levels(row)
+        size = np.bincount(levels, minlength=256)[:NOT_MEASURED]
+        known = max(int(size.sum()) - 1, 1)
+        mean_rank = np.cumsum(size) - (size + 1) / 2
+        steps = np.full(256, NOT_MEASURED, np.uint8)
+        steps[:NOT_MEASURED] = np.round(mean_rank.clip(0) / known * (NOT_MEASURED - 1))
+        return np.asarray(steps[levels])
 
     def measured(self, row: int) -> npt.NDArray[np.bool_]:
         """(V,) which genes the profile measures."""
-        return np.asarray(self.quantile(row) != NOT_MEASURED)
+        return np.asarray(self.levels(row) != NOT_MEASURED)

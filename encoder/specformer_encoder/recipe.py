@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from specformer_encoder.errors import RecipeError
 from specformer_encoder.model import ModelConfig
-from specformer_encoder.packed import DEPTH
 
 T = TypeVar("T")
 
@@ -30,8 +29,18 @@ _POSITIVE = (
     "warmup",
     "temperature",
     "validate_every",
+    "thin_reads",
 )
 _SHARES = ("mask", "dropout_keep")
+_PROBABILITIES = (
+    "dither",
+    "shift_probability",
+    "noise_probability",
+    "thin_probability",
+    "dropout_probability",
+    "panel_share",
+)
+_NOT_NEGATIVE = ("noise", "tilt")
 
 _HERE = Path(__file__).parent
 #: In an installed package the recipes lie inside it, in a checkout beside it.
@@ -62,10 +71,26 @@ class TrainConfig:
     """Weight of the agreement between two views of a sample; 0 leaves it out."""
     temperature: float
     """Of the agreement's cosine similarities."""
+    dither: float
+    """Share of a stored level's step over which it is spread in training; 0 keeps the middle."""
+    shift_probability: float
+    """Share of the genome-wide profiles of a view that are shifted to another pipeline."""
+    noise_probability: float
+    """Share of the profiles of a view that get pipeline noise."""
+    noise: float
+    """Octaves; highest standard deviation of that noise over genes."""
+    tilt: float
+    """Octaves; standard deviation of its slopes on the genes' typical level and log length."""
+    thin_probability: float
+    """Share of the profiles of a view that are counted once more with fewer reads."""
+    thin_reads: float
+    """Fewest reads of such a profile; the number is log-uniform up to 3e7."""
     dropout_probability: float
     """Share of the views in which genes are dropped as if a panel had not measured them."""
     dropout_keep: float
-    """Smallest share of genes kept in such a view; the share is log-uniform up to 1."""
+    """Smallest share of the vocabulary kept in such a view; the share is log-uniform up to 1."""
+    panel_share: float
+    """Share of such views that keep the genes of a real panel of the corpus instead."""
     panel_weight: float
     """How often a panel profile is drawn beside a genome-wide one of an equally large cohort."""
     warm_start: bool
@@ -127,10 +152,15 @@ def _check_ranges(model: ModelConfig, train: TrainConfig, path: Path) -> None:
     for name in _SHARES:
         if not 0 < sizes[name] <= 1:
             raise RecipeError(f"{path}: {name} = {sizes[name]} must be in (0, 1].", "Correct it.")
-    if model.length > DEPTH:
+    for name in _PROBABILITIES:
+        if not 0 <= sizes[name] <= 1:
+            raise RecipeError(f"{path}: {name} = {sizes[name]} must be in [0, 1].", "Correct it.")
+    for name in _NOT_NEGATIVE:
+        if sizes[name] < 0:
+            raise RecipeError(f"{path}: {name} = {sizes[name]} must not be below 0.", "Correct it.")
+    if model.length > model.genes:
         raise RecipeError(
-            f"{path}: length {model.length} exceeds the {DEPTH} genes that a corpus holds of each "
-            "sequence.",
+            f"{path}: length {model.length} exceeds the {model.genes} genes of the vocabulary.",
             "Use a shorter one.",
         )
     if model.width % model.heads:

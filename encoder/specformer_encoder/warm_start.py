@@ -38,7 +38,7 @@ def warm_start(encoder: SpecFormer, corpus: PackedCorpus, seed: int) -> None:
     bags = torch.zeros(len(rows), len(corpus.vocabulary))
     weights = torch.linspace(1, _LAST_RANK_WEIGHT, length)
     for i, row in enumerate(rows):
-        sequence = corpus.sequence(row)[:length].astype(np.int64)
+        sequence = corpus.sequence(row, length).astype(np.int64)
         bags[i, torch.from_numpy(sequence)] = weights[: len(sequence)]
     occurrences = (bags > 0).sum(dim=0)
     vectors = _cooccurrence_vectors(bags, width, seed)

@@ -19,7 +19,6 @@ from specformer_encoder.corpus.sources import find_sources
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.files import move_into_place, only_builder, sync_tree
 from specformer_encoder.genes import vocabulary
-from specformer_encoder.packed import DEPTH
 
 #: Bytes of a row's labels and quality numbers, generously.
 _ROW_BYTES = 1000
@@ -112,7 +111,7 @@ def _empty_partial(out: Path) -> Path:
 
 def _bytes_needed(profiles: int) -> int:
     genes = len(vocabulary())
-    return profiles * (4 * genes + genes + 2 * DEPTH + 2 * _ROW_BYTES)
+    return profiles * (4 * genes + 2 * genes + 2 * _ROW_BYTES)
 
 
 def _check_space(folder: Path, needed: int) -> None:

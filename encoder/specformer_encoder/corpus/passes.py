@@ -2,8 +2,9 @@
 
 The first reads every file by blocks of samples, writes the profiles, and sums up what the training
 patients say of each gene. The second reads the profiles back by the same blocks and packs train and
-valid for pretraining, for which it needs those sums. Memory holds one block and the sums, whatever
-the number of samples.
+valid for pretraining, for which it needs those sums. Memory holds one block, the sums, and in the
+second pass the profiles that shifts between pipelines are learnt from (at most
+`shifts.MOST_SAMPLES` samples a pair of pipelines), whatever the number of samples.
 
 Every statistic is fitted on genome-wide profiles of training patients.
 """
@@ -12,14 +13,16 @@ from __future__ import annotations
 
 import json
 import platform
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -31,19 +34,22 @@ from specformer_encoder.corpus.sources import Found, Source
 from specformer_encoder.errors import CorpusError, SpecformerError
 from specformer_encoder.files import sha256_of
 from specformer_encoder.genes import GeneReport, vocabulary
-from specformer_encoder.ordering import gene_sequence, rank_quantiles
 from specformer_encoder.packed import (
-    DEPTH,
-    END,
+    GENE_BLOCK,
     GENOME_WIDE,
     LABELS,
+    Genes,
     GeneStatistics,
+    file_order,
+    gene_blocks,
+    levels_of,
     schema,
     vocabulary_hash,
     write_arrow,
 )
 from specformer_encoder.profiles import BLOCK, ProfileSet, iter_profiles
 from specformer_encoder.readers import OWN_FILES
+from specformer_encoder.shifts import find_pairs, learn_shifts, pipeline_of
 from specformer_encoder.units import UnitCall
 
 Progress = Callable[[str], None]
@@ -86,6 +92,7 @@ class Passes:
         self._sums = GeneSums()
         self._measured = np.zeros(len(vocabulary()), np.int64)
         self._labels: list[SampleLabel] = []
+        self._wide_train: list[int] = []
         self._seen: set[tuple[str, str]] = set()
         self._read: list[FileRead] = []
 
@@ -95,8 +102,7 @@ class Passes:
         self._check_enough()
         statistics = self._sums.statistics()
         pq.write_table(self._sums.table(self._measured), self._folder / GENES, compression="zstd")
-        layout = schema(vocabulary().ensembl_ids, statistics)
-        write_arrow(self._folder / PACKED, layout, self._packed(layout, statistics))
+        self._pack(statistics)
         info = self._info(statistics)
         (self._folder / INFO).write_text(
             json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -149,7 +155,9 @@ class Passes:
         known = ~np.isnan(values)
         self._measured += known.sum(axis=0)
         train = np.array([label.split == "train" for label in labels])
-        self._sums.add(values[train & (known.sum(axis=1) >= GENOME_WIDE)])
+        fitted = train & (known.sum(axis=1) >= GENOME_WIDE)
+        self._sums.add(values[fitted])
+        self._wide_train += (np.flatnonzero(fitted) + len(self._labels)).tolist()
         self._labels += labels
         columns = [pa.array([getattr(label, n) for label in labels], pa.string()) for n in LABELS]
         call = block.unit
@@ -181,32 +189,58 @@ class Passes:
                 "Give more labelled samples, or state their splits in samples.tsv.",
             )
 
-    def _packed(self, layout: pa.Schema, statistics: GeneStatistics) -> Iterator[pa.RecordBatch]:
-        """The second pass: sequences and quantiles of train and valid."""
-        done = 0
+    def _pack(self, statistics: GeneStatistics) -> None:
+        """The second pass: the levels of train and valid, gene after gene."""
+        labels = self._labels
+        packed = sum(label.split != "test" for label in labels)
+        samples = [(label.person, label.tissue, label.sample_type) for label in labels]
+        paired = find_pairs(
+            self._wide_train, [pipeline_of(label.source, label.unit) for label in labels], samples
+        )
+        # Unnamed where the system can do it, so that a killed build leaves nothing behind.
+        with tempfile.TemporaryFile(dir=self._folder) as spill:
+            rows, profiles = self._spill_levels(
+                spill, packed, file_order(statistics), paired.needed
+            )
+            shifts = learn_shifts(profiles.__getitem__, paired, genes=len(vocabulary()))
+            profiles.clear()
+            self._tell(f"shifts: {len(shifts.pairs)} pairs of pipelines")
+            lengths = np.asarray(vocabulary().lengths, np.float32)
+            genes = Genes(vocabulary().ensembl_ids, lengths, statistics, shifts)
+            layout = schema(genes, rows)
+            batches = gene_blocks(genes, layout, _gene_blocks_of(spill, packed))
+            write_arrow(self._folder / PACKED, layout, batches, compress=True)
+
+    def _spill_levels(
+        self, spill: BinaryIO, packed: int, order: npt.NDArray[np.int64], needed: set[int]
+    ) -> tuple[pa.Table, dict[int, npt.NDArray[np.float32]]]:
+        """Write levels profile by profile into blocks of genes.
+
+        Returns
+        -------
+        The labels of the packed profiles, and the profiles of the rows in `needed`.
+        """
+        tables, profiles, done, first = [], {}, 0, 0
         # Read, not mapped: pages of a mapped file would count as this process's memory.
         with pa.OSFile(str(self._folder / PROFILES)) as file:
             reader = pa.ipc.open_file(file)
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
-                batch = batch.filter(pc.not_equal(batch["split"], "test"))
-                if not len(batch):
-                    continue
                 values = batch["values"].flatten().to_numpy().reshape(len(batch), -1)
-                sequences = np.full((len(batch), DEPTH), END, np.uint16)
-                quantiles = np.empty(values.shape, np.uint8)
-                for i, row in enumerate(values):
-                    sequence = gene_sequence(row, statistics.idf, DEPTH)
-                    sequences[i, : len(sequence)] = sequence
-                    quantiles[i] = rank_quantiles(row)
-                columns = [batch[name] for name in (*LABELS, "genes_measured")]
-                for lists in (sequences, quantiles):
-                    flat = pa.array(lists.ravel())
-                    columns.append(pa.FixedSizeListArray.from_arrays(flat, lists.shape[1]))
-                yield pa.record_batch(columns, schema=layout)
-                done += len(batch)
+                for row in needed.intersection(range(first, first + len(batch))):
+                    profiles[row] = values[row - first].copy()
+                first += len(batch)
+                chosen = pc.not_equal(batch["split"], "test")
+                levels = levels_of(values[chosen.to_numpy(zero_copy_only=False)])[:, order]
+                for start in range(0, len(order), GENE_BLOCK):
+                    block = levels[:, start : start + GENE_BLOCK]
+                    spill.seek(packed * start + done * block.shape[1])
+                    spill.write(block.tobytes())
+                done += len(levels)
+                tables.append(batch.select([*LABELS, "genes_measured"]).filter(chosen))
                 if number % 8 == 7:
-                    self._tell(f"ordering: {done} profiles")
+                    self._tell(f"packing: {done} profiles")
+        return pa.Table.from_batches(tables), profiles
 
     def _info(self, statistics: GeneStatistics) -> dict[str, Any]:
         labels = self._labels
@@ -264,6 +298,15 @@ class Passes:
         if silent := int((statistics.idf == 0).sum()):
             said.append(f"{silent} genes have no weight: no training profile expresses them.")
         return said
+
+
+def _gene_blocks_of(spill: BinaryIO, packed: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """The (packed, ≤ GENE_BLOCK) levels that `Passes._spill_levels` wrote, block by block."""
+    genes = len(vocabulary())
+    spill.seek(0)
+    for start in range(0, genes, GENE_BLOCK):
+        width = min(GENE_BLOCK, genes - start)
+        yield np.frombuffer(spill.read(packed * width), np.uint8).reshape(packed, width)
 
 
 def _blocks(source: Source) -> Iterator[ProfileSet]:
