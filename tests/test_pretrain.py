@@ -149,7 +149,9 @@ def test_a_run_of_another_recipe_is_not_resumed(small_corpus, recipe, tmp_path):
         (lambda text: text.replace("heads = 2", "heads = 3"), "not a multiple of heads"),
         (lambda text: text.replace("heads = 2", "heads = 0"), "heads = 0 must be above zero"),
         (lambda text: text.replace("mask = 0.2", "mask = 1.2"), "must be in"),
-        (lambda text: text.replace("length = 128", "length = 9999"), "exceeds the 4096"),
+        (lambda text: text.replace("length = 128", "length = 201"), "exceeds the 200"),
+        (lambda text: text.replace("panel_share = 0.5", "panel_share = -1"), "must be in"),
+        (lambda text: text.replace("tilt = 0.2", "tilt = -1"), "must not be below 0"),
         (lambda text: text.replace("[model]", "[model]\ngenes = 7"), "the corpus decides"),
         (lambda text: text + "[extra]\n", "unknown table 'extra'"),
         (lambda text: text + "seed = = 1\n", "not valid TOML"),
@@ -159,7 +161,7 @@ def test_recipes_are_checked(change, said, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(change((RECIPES / "debug.toml").read_text()))
     with pytest.raises(RecipeError, match=said):
-        load_recipe(str(path), 100)
+        load_recipe(str(path), 200)
 
 
 def test_unknown_recipes_and_corpora_say_what_there_is(tmp_path):

@@ -6,10 +6,10 @@ profiles travel in the schema's metadata, with the vocabulary's hash, so a model
 on one ordering and served with another. Profiles of test patients are not in it: nothing that
 trains can read them.
 
-Expression is kept as one byte a gene and profile, in thirds of an octave, coarser where few reads
-speak:
+Expression is kept as one byte a gene and profile, in quarters of an octave, coarser where few
+reads speak:
 
-    level = round(3 log2(1 + x / 0.1))       x: linear, rows sum to 10⁶ (so transcripts per million)
+    level = round(4 log2(1 + x / 0.5))       x: linear, rows sum to 10⁶ (so transcripts per million)
 
 0 is a silent gene, at least 1 an expressed one, `NOT_MEASURED` one that was not measured. Ordered
 by the middle of the step, ties by vocabulary position, a profile keeps FIDELITY.
@@ -45,9 +45,9 @@ GENOME_WIDE = 10_000
 #: Genes that are compressed together.
 GENE_BLOCK = 512
 
-_STEPS_PER_OCTAVE = 3
+_STEPS_PER_OCTAVE = 4
 #: Linear expression below which steps widen from parts of an octave to parts of this.
-_FLOOR = 0.1
+_FLOOR = 0.5
 _HIGHEST_LEVEL = NOT_MEASURED - 1
 
 LABELS = (
@@ -92,7 +92,7 @@ def levels_of(values: FloatArray) -> ByteArray:
     Examples
     --------
     >>> levels_of(np.array([0.0, 0.001, 1.0, 1000.0, np.nan], np.float32)).tolist()
-    [0, 1, 10, 40, 255]
+    [0, 1, 6, 44, 255]
     """
     known = np.nan_to_num(values, nan=0.0)
     steps = np.round(np.log2(1 + known / np.float32(_FLOOR)) * _STEPS_PER_OCTAVE)
