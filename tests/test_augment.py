@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 
@@ -269,3 +272,23 @@ def test_views_without_dropped_genes_are_equally_long(small_corpus, recipe):
     lengths = {tuple(v.tokens.shape[1] for v in batches.training(step)) for step in range(4)}
     assert len(lengths) > 1
     assert all(one == other for one, other in lengths)
+
+
+def test_training_imports_nothing_but_its_few_libraries(small_corpus):
+    code = """
+        import sys
+        from pathlib import Path
+        for absent in ("pandas", "scipy", "sklearn", "lancedb", "specformer_encoder.genes"):
+            sys.modules[absent] = None  # importing it fails
+        from specformer_encoder.packed import PackedCorpus
+        from specformer_encoder.pretrain import Run
+        from specformer_encoder.recipe import load_recipe
+        corpus = PackedCorpus(Path(sys.argv[1]))
+        recipe = load_recipe("debug", len(corpus.vocabulary))
+        run = Run(recipe, corpus, Path(sys.argv[2]), "cpu")
+        run.train_step()
+    """
+    packed, out = small_corpus.folder / "packed.arrow", small_corpus.folder.parent / "run"
+    command = [sys.executable, "-c", textwrap.dedent(code), str(packed), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -11,9 +11,14 @@ reads speak:
 
     level = round(4 log2(1 + x / 0.5))       x: linear, rows sum to 10⁶ (so transcripts per million)
 
-0 is a silent gene, at least 1 an expressed one, `NOT_MEASURED` one that was not measured. Ordered
-by the middle of the step, ties by vocabulary position, a profile keeps FIDELITY.
-A file lies gene after gene, genes of like level together, for there zstd finds the most to save;
+0 is a silent gene, at least 1 an expressed one, `NOT_MEASURED` one that was not measured. A profile
+is ordered by the middle of its steps, ties by vocabulary position. Of 527 whole tumour profiles of
+validation patients, that keeps 98.0 % of the exact first 512 genes (97.3 % or more in 19 of 20
+profiles), in an order of Kendall's τ 0.945 with the exact one; rank quantiles are 0.007 off on
+average. Five nearest neighbours by those genes name 89.6 % of the studies, 90.1 % with exact ones
+(difference -0.5 points, 95 % interval over patients -1.0 to 0.1; means of 8 random projections).
+
+The file lies gene after gene, genes of like level together, for there zstd finds the most to save;
 opening turns it into (N, V) bytes in memory.
 
 Training needs this module, `shifts`, numpy, pyarrow and the file, and none of what built it.
@@ -348,7 +353,8 @@ class PackedCorpus:
         table = pa.Table.from_batches(tables)
         #: (V,) place in the file of each gene of the vocabulary.
         self._place = np.argsort(table["gene"].to_numpy())
-        self.vocabulary = table["ensembl_id"].take(self._place).to_pylist()
+        ids = table["ensembl_id"].to_pylist()
+        self.vocabulary = [ids[place] for place in self._place]
         idf, mean, spread, self.lengths = (
             table[name].to_numpy()[self._place] for name in ("idf", "mean", "spread", "length")
         )
