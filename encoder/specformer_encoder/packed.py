@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,6 @@ ByteArray = npt.NDArray[np.uint8]
 #: A profile that measures fewer vocabulary genes is a panel: its ranks are not those of a whole
 #: profile, so it takes part in masked gene identity only.
 GENOME_WIDE = 10_000
-#: Genes that are compressed together.
-GENE_BLOCK = 512
 
 _STEPS_PER_OCTAVE = 4
 #: Linear expression below which steps widen from parts of an octave to parts of this.
@@ -149,96 +147,15 @@ def leading_genes(score: FloatArray, length: int | None = None) -> npt.NDArray[n
     return genes[order].astype(np.uint16)
 
 
-@dataclass(frozen=True, slots=True)
-class Genes:
-    """What a packed corpus says of genes beside their levels.
-
-    Attributes
-    ----------
-    ensembl_ids
-        The vocabulary, V.
-    lengths
-        (V,) float32 transcript lengths in bases.
-    statistics
-        Of the training patients.
-    shifts
-        Between pipelines, of the training patients.
-    """
-
-    ensembl_ids: Sequence[str]
-    lengths: FloatArray
-    statistics: GeneStatistics
-    shifts: Shifts
-
-
-def file_order(statistics: GeneStatistics) -> npt.NDArray[np.int64]:
-    """(V,) vocabulary positions in the order of the file: genes of like level and spread."""
-    return np.lexsort((statistics.spread, np.round(40 * statistics.mean)))
-
-
-def schema(genes: Genes, labels: pa.Table) -> pa.Schema:
-    """Arrow schema of a packed corpus of the profiles that `labels` names.
-
-    Parameters
-    ----------
-    labels
-        N rows: `LABELS` and genes_measured.
-    """
-    fields = [
-        pa.field("gene", pa.int32()),
-        pa.field("ensembl_id", pa.string()),
-        *(pa.field(name, pa.float32()) for name in ("idf", "mean", "spread", "length")),
-        pa.field("shifts", pa.list_(pa.float16())),
-        pa.field("levels", pa.list_(pa.uint8(), len(labels))),
-    ]
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, labels.schema, options=_COMPRESSED) as writer:
-        writer.write_table(labels)
-    metadata = {
-        b"format": b"2",
-        b"genes": str(len(genes.ensembl_ids)).encode(),
-        b"vocabulary_sha256": vocabulary_hash(genes.ensembl_ids).encode(),
-        b"labels": sink.getvalue().to_pybytes(),
-        b"pipeline_pairs": json.dumps(genes.shifts.pairs).encode(),
-        b"paired_samples": json.dumps(genes.shifts.samples).encode(),
-    }
-    return pa.schema(fields, metadata=metadata)
-
-
-def gene_blocks(
-    genes: Genes, layout: pa.Schema, blocks: Iterable[ByteArray]
-) -> Iterator[pa.RecordBatch]:
-    """Record batches of a packed corpus.
-
-    Parameters
-    ----------
-    blocks
-        (N, ≤ GENE_BLOCK) levels each, genes in `file_order`.
-    """
-    order, statistics = file_order(genes.statistics), genes.statistics
-    ids = np.array(genes.ensembl_ids, dtype=object)
-    for place, levels in enumerate(blocks):
-        some = order[place * GENE_BLOCK : (place + 1) * GENE_BLOCK]
-        numbers = (statistics.idf, statistics.mean, statistics.spread, genes.lengths)
-        flat = pa.array(np.ascontiguousarray(levels.T).ravel())
-        columns = [
-            pa.array(some, pa.int32()),
-            pa.array(ids[some], pa.string()),
-            *(pa.array(values[some], pa.float32()) for values in numbers),
-            pa.array(list(genes.shifts.shift[:, some].T), pa.list_(pa.float16())),
-            pa.FixedSizeListArray.from_arrays(flat, len(levels)),
-        ]
-        yield pa.record_batch(columns, schema=layout)
-
-
-_COMPRESSED = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=12))
+#: How the packed file is written: higher levels of zstd cost minutes and save 5 %.
+COMPRESSED = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=12))
 
 
 def write_arrow(
     path: Path, layout: pa.Schema, batches: Iterable[pa.RecordBatch], *, compress: bool = False
 ) -> None:
     """Write an Arrow file batch by batch; memory holds one batch."""
-    options = _COMPRESSED if compress else None
+    options = COMPRESSED if compress else None
     with (
         pa.OSFile(str(path), "wb") as sink,
         pa.ipc.new_file(sink, layout, options=options) as writer,
@@ -308,8 +225,10 @@ class PackedCorpus:
         Label name → list of N strings.
     genes_measured
         (N,) vocabulary genes that each profile measures.
-    statistics, lengths, shifts
-        Of the genes; see `Genes`.
+    statistics, lengths
+        Of the genes: what training patients say, and transcript lengths in bases, (V,) float32.
+    shifts
+        Between pipelines, learnt from training patients.
     log_idf
         (V,) float32 log2 of the idf, -inf where it is 0.
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from specformer_encoder.corpus import GENES, INFO, PACKED, PROFILES
-from specformer_encoder.corpus.passes import Passes, Progress
+from specformer_encoder.corpus.packing import Progress
+from specformer_encoder.corpus.passes import Passes
 from specformer_encoder.corpus.sources import find_sources
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.files import move_into_place, only_builder, sync_tree

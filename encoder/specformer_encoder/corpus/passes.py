@@ -13,46 +13,36 @@ from __future__ import annotations
 
 import json
 import platform
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from specformer_encoder.corpus import FORMAT, GENES, INFO, PACKED, PROFILES
+from specformer_encoder.corpus import FORMAT, GENES, INFO, PROFILES
 from specformer_encoder.corpus.labels import SPLIT_RULE, SPLITS, SampleLabel, Splits, cohort_of
+from specformer_encoder.corpus.packing import Progress, write_packed
 from specformer_encoder.corpus.qc import PROFILE_COLUMNS, GeneSums, profile_qc
 from specformer_encoder.corpus.sources import Found, Source
 from specformer_encoder.errors import CorpusError, SpecformerError
 from specformer_encoder.files import sha256_of
 from specformer_encoder.genes import GeneReport, vocabulary
 from specformer_encoder.packed import (
-    GENE_BLOCK,
     GENOME_WIDE,
     LABELS,
-    Genes,
     GeneStatistics,
-    file_order,
-    gene_blocks,
-    levels_of,
-    schema,
     vocabulary_hash,
     write_arrow,
 )
 from specformer_encoder.profiles import BLOCK, ProfileSet, iter_profiles
 from specformer_encoder.readers import OWN_FILES
-from specformer_encoder.shifts import find_pairs, learn_shifts, pipeline_of
+from specformer_encoder.shifts import find_pairs, pipeline_of
 from specformer_encoder.units import UnitCall
-
-Progress = Callable[[str], None]
 
 _TWICE = "the same profile was read from an earlier file"
 
@@ -190,57 +180,13 @@ class Passes:
             )
 
     def _pack(self, statistics: GeneStatistics) -> None:
-        """The second pass: the levels of train and valid, gene after gene."""
+        """The second pass: train and valid for pretraining."""
         labels = self._labels
-        packed = sum(label.split != "test" for label in labels)
+        pipelines = [pipeline_of(label.source, label.unit) for label in labels]
         samples = [(label.person, label.tissue, label.sample_type) for label in labels]
-        paired = find_pairs(
-            self._wide_train, [pipeline_of(label.source, label.unit) for label in labels], samples
-        )
-        # Unnamed where the system can do it, so that a killed build leaves nothing behind.
-        with tempfile.TemporaryFile(dir=self._folder) as spill:
-            rows, profiles = self._spill_levels(
-                spill, packed, file_order(statistics), paired.needed
-            )
-            shifts = learn_shifts(profiles.__getitem__, paired, genes=len(vocabulary()))
-            profiles.clear()
-            self._tell(f"shifts: {len(shifts.pairs)} pairs of pipelines")
-            lengths = np.asarray(vocabulary().lengths, np.float32)
-            genes = Genes(vocabulary().ensembl_ids, lengths, statistics, shifts)
-            layout = schema(genes, rows)
-            batches = gene_blocks(genes, layout, _gene_blocks_of(spill, packed))
-            write_arrow(self._folder / PACKED, layout, batches, compress=True)
-
-    def _spill_levels(
-        self, spill: BinaryIO, packed: int, order: npt.NDArray[np.int64], needed: set[int]
-    ) -> tuple[pa.Table, dict[int, npt.NDArray[np.float32]]]:
-        """Write levels profile by profile into blocks of genes.
-
-        Returns
-        -------
-        The labels of the packed profiles, and the profiles of the rows in `needed`.
-        """
-        tables, profiles, done, first = [], {}, 0, 0
-        # Read, not mapped: pages of a mapped file would count as this process's memory.
-        with pa.OSFile(str(self._folder / PROFILES)) as file:
-            reader = pa.ipc.open_file(file)
-            for number in range(reader.num_record_batches):
-                batch = reader.get_batch(number)
-                values = batch["values"].flatten().to_numpy().reshape(len(batch), -1)
-                for row in needed.intersection(range(first, first + len(batch))):
-                    profiles[row] = values[row - first].copy()
-                first += len(batch)
-                chosen = pc.not_equal(batch["split"], "test")
-                levels = levels_of(values[chosen.to_numpy(zero_copy_only=False)])[:, order]
-                for start in range(0, len(order), GENE_BLOCK):
-                    block = levels[:, start : start + GENE_BLOCK]
-                    spill.seek(packed * start + done * block.shape[1])
-                    spill.write(block.tobytes())
-                done += len(levels)
-                tables.append(batch.select([*LABELS, "genes_measured"]).filter(chosen))
-                if number % 8 == 7:
-                    self._tell(f"packing: {done} profiles")
-        return pa.Table.from_batches(tables), profiles
+        paired = find_pairs(self._wide_train, pipelines, samples)
+        packed = sum(label.split != "test" for label in labels)
+        write_packed(self._folder, statistics, profiles=packed, paired=paired, tell=self._tell)
 
     def _info(self, statistics: GeneStatistics) -> dict[str, Any]:
         labels = self._labels
@@ -298,15 +244,6 @@ class Passes:
         if silent := int((statistics.idf == 0).sum()):
             said.append(f"{silent} genes have no weight: no training profile expresses them.")
         return said
-
-
-def _gene_blocks_of(spill: BinaryIO, packed: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """The (packed, ≤ GENE_BLOCK) levels that `Passes._spill_levels` wrote, block by block."""
-    genes = len(vocabulary())
-    spill.seek(0)
-    for start in range(0, genes, GENE_BLOCK):
-        width = min(GENE_BLOCK, genes - start)
-        yield np.frombuffer(spill.read(packed * width), np.uint8).reshape(packed, width)
 
 
 def _blocks(source: Source) -> Iterator[ProfileSet]:
