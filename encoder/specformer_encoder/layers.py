@@ -184,4 +184,4 @@ class _FeedForward(torch.autograd.Function):
 
 def _few(*batches: Tensor) -> zip[tuple[Tensor, ...]]:
     """The same few rows of every batch, one few after the other."""
-    return zip(*(batch.split(_PROFILES_AT_ONCE) for batch in batches), strict=True)
+    return zip(*(torch.split(batch, _PROFILES_AT_ONCE) for batch in batches), strict=True)

@@ -33,11 +33,14 @@ class _MaskedGeneLoss(torch.autograd.Function):
             highest, guess = logits.max(dim=1, keepdim=True)
             right = logits.gather(1, target)
             named += (guess == target).sum()
-            torch.softmax(logits, dim=1, out=gradient[b])
+            # `torch.softmax` would make a result and copy it.
+            torch.ops.aten._softmax.out(logits, 1, False, out=gradient[b])
             # The likeliest gene's probability is at least 1/V and cannot underflow.
             likeliest = gradient[b].gather(1, guess).float()
             loss += (highest.float() - right.float() - likeliest.log()).sum()
-            gradient[b].scatter_add_(1, target, torch.full_like(right, -1.0))
+        rows = torch.arange(B * M, device=states.device)
+        # By index: `scatter_add_` would copy the whole gradient.
+        gradient.view(B * M, V)[rows, genes.flatten()] -= 1
         ctx.save_for_backward(states, low, gradient)
         return loss / (B * M), named / (B * M)
 
@@ -48,8 +51,12 @@ class _MaskedGeneLoss(torch.autograd.Function):
         flat = gradient.view(B * M, -1)
         scale = grad_loss / (B * M)
         grad_states = (flat @ low).view(B, M, D) * scale.to(states.dtype)
-        grad_vectors = (flat.T @ states.reshape(B * M, D)).float().mul_(scale)
-        grad_bias = flat.sum(dim=0, dtype=torch.float32) * scale
+        # Ones beside the states: the bias's gradient comes out of the same product,
+        # which adds up in float32. 32 columns are one tile.
+        ones = states.new_ones(B * M, 32)
+        product = flat.T @ torch.cat([states.reshape(B * M, D), ones], dim=1)
+        grad_vectors = product[:, :D].float().mul_(scale)
+        grad_bias = product[:, D].float().mul_(scale)
         return grad_states, grad_vectors, grad_bias, None, None
 
 
