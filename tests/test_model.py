@@ -47,6 +47,72 @@ def test_masked_loss_equals_cross_entropy_over_measured_genes():
         assert torch.allclose(mine, parameter.grad, atol=1e-6)
 
 
+def naive_block(x, block, heads):
+    """A pre-norm block profile by profile and head by head, without any of torch's layers."""
+
+    def norm(z):
+        centred = z - z.mean(dim=-1, keepdim=True)
+        return centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+
+    rows = []
+    for profile in x:
+        D = profile.shape[1]
+        d = D // heads
+        q, k, v = (norm(profile) @ block.qkv.weight.T).split(D, dim=1)
+        results = []
+        for h in range(heads):
+            mine = slice(h * d, (h + 1) * d)
+            scores = norm(q[:, mine]) @ norm(k[:, mine]).T / d**0.5
+            weights = scores.exp() / scores.exp().sum(dim=1, keepdim=True)
+            results.append(weights @ v[:, mine])
+        profile = profile + torch.cat(results, dim=1) @ block.attention_out.weight.T
+        hidden = (norm(profile) @ block.up.weight.T).clamp(min=0) ** 2
+        rows.append(profile + hidden @ block.down.weight.T)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_block_and_its_written_out_gradients_equal_the_naive_ones(dtype, tolerance):
+    """Five profiles: the last few of a batch are fewer than are worked through at once."""
+    block = small_network().blocks[0]
+    weights = list(block.parameters())
+    x = torch.randn(5, 24, 32, requires_grad=True)
+    towards = torch.randn(5, 24, 32)
+    expected = naive_block(x, block, 4)
+    expected_gradients = torch.autograd.grad(expected, [x, *weights], towards)
+
+    low = x.detach().to(dtype).requires_grad_()
+    ours = block(low)
+    gradients = torch.autograd.grad(ours, [low, *weights], towards.to(dtype))
+
+    assert ours.dtype == dtype
+    for mine, exact in zip([ours, *gradients], [expected, *expected_gradients], strict=True):
+        assert (mine - exact).norm() < tolerance * exact.norm()
+    with torch.inference_mode():
+        assert torch.allclose(block(low.detach()).float(), ours.float(), atol=1e-5, rtol=tolerance)
+
+
+def test_masked_loss_in_bfloat16_is_close_to_float32():
+    torch.manual_seed(2)
+    states, vectors = torch.randn(4, 20, 64), torch.randn(700, 64) / 8
+    bias = torch.randn(700)
+    genes = torch.randint(0, 700, (4, 20))
+    measured = torch.rand(4, 700) > 0.3
+    measured.scatter_(1, genes, True)
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        inputs = [
+            states.to(dtype).requires_grad_(),
+            *(t.clone().requires_grad_() for t in (vectors, bias)),
+        ]
+        loss, _ = masked_gene_loss(*inputs, genes, measured)
+        found.append([loss, *torch.autograd.grad(loss, inputs)])
+    exact, low = found
+    assert abs(exact[0] - low[0]) < 0.01
+    for mine, full in zip(low[1:], exact[1:], strict=True):
+        assert (mine - full).norm() < 0.02 * full.norm()
+
+
 def test_untrained_network_is_a_bag_of_genes():
     network = SpecFormer(ModelConfig(genes=300, length=64, width=32, layers=2, heads=4))
     tokens = torch.randperm(300)[None, :64]

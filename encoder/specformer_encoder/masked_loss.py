@@ -1,9 +1,9 @@
 """Cross-entropy over the gene vocabulary, profile by profile.
 
 The output layer has M × V logits a profile and the arithmetic on them, not the matrix products,
-is what a CPU spends its time on. Handled one profile at a time they stay in the cache, and the
-gradient with respect to the logits (softmax minus one-hot) is formed in the forward pass, while
-they are there.
+is what a CPU spends its time on. Handled one profile at a time they stay in the cache, in the type
+of the states, and the gradient with respect to the logits (softmax minus one-hot) is formed in the
+forward pass, while they are there. Softmax adds up in float32 whatever type it is given.
 """
 
 from __future__ import annotations
@@ -22,35 +22,42 @@ class _MaskedGeneLoss(torch.autograd.Function):
         B, M, _ = states.shape
         V = vectors.shape[0]
         low = vectors.to(states.dtype)
+        # One addition a profile: a gene's bias where it is measured, -inf where it is not.
+        offset = torch.where(measured, bias, float("-inf")).to(states.dtype)  # (B, V)
         gradient = torch.empty(B, M, V, dtype=states.dtype, device=states.device)
-        bias_gradient = torch.zeros_like(bias)
         loss = states.new_zeros((), dtype=torch.float32)
         named = states.new_zeros((), dtype=torch.float32)
         for b in range(B):
-            logits = (states[b] @ low.T).float().add_(bias)  # (M, V)
-            logits.masked_fill_(~measured[b], float("-inf"))
+            logits = (states[b] @ low.T).add_(offset[b])  # (M, V)
             target = genes[b][:, None]
-            highest = logits.max(dim=1, keepdim=True).values
+            highest, guess = logits.max(dim=1, keepdim=True)
             right = logits.gather(1, target)
-            named += (right == highest).sum()
-            probability = logits.sub_(highest).exp_()
-            total = probability.sum(dim=1, keepdim=True)
-            loss += (total.log() + highest - right).sum()
-            probability.div_(total).scatter_add_(1, target, torch.full_like(right, -1.0))
-            bias_gradient += probability.sum(dim=0)
-            gradient[b] = probability
-        ctx.save_for_backward(states, low, gradient, bias_gradient)
+            named += (guess == target).sum()
+            # `torch.softmax` would make a result and copy it.
+            torch.ops.aten._softmax.out(logits, 1, False, out=gradient[b])
+            # The likeliest gene's probability is at least 1/V and cannot underflow.
+            likeliest = gradient[b].gather(1, guess).float()
+            loss += (highest.float() - right.float() - likeliest.log()).sum()
+        rows = torch.arange(B * M, device=states.device)
+        # By index: `scatter_add_` would copy the whole gradient.
+        gradient.view(B * M, V)[rows, genes.flatten()] -= 1
+        ctx.save_for_backward(states, low, gradient)
         return loss / (B * M), named / (B * M)
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, _grad_named: Tensor) -> tuple[Tensor | None, ...]:
-        states, low, gradient, bias_gradient = ctx.saved_tensors
+        states, low, gradient = ctx.saved_tensors
         B, M, D = states.shape
         flat = gradient.view(B * M, -1)
         scale = grad_loss / (B * M)
         grad_states = (flat @ low).view(B, M, D) * scale.to(states.dtype)
-        grad_vectors = (flat.T @ states.reshape(B * M, D)).float() * scale
-        return grad_states, grad_vectors, bias_gradient * scale, None, None
+        # Ones beside the states: the bias's gradient comes out of the same product,
+        # which adds up in float32. 32 columns are one tile.
+        ones = states.new_ones(B * M, 32)
+        product = flat.T @ torch.cat([states.reshape(B * M, D), ones], dim=1)
+        grad_vectors = product[:, :D].float().mul_(scale)
+        grad_bias = product[:, D].float().mul_(scale)
+        return grad_states, grad_vectors, grad_bias, None, None
 
 
 def masked_gene_loss(

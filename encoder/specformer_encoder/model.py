@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from specformer_encoder.layers import attention_layer, feed_forward_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +44,14 @@ class Block(nn.Module):
         super().__init__()
         D = config.width
         self.heads = config.heads
-        self.norm_attention = nn.LayerNorm(D, elementwise_affine=False)
         self.qkv = nn.Linear(D, 3 * D, bias=False)
-        self.norm_q = nn.LayerNorm(D // config.heads, elementwise_affine=False)
-        self.norm_k = nn.LayerNorm(D // config.heads, elementwise_affine=False)
         self.attention_out = nn.Linear(D, D, bias=False)
-        self.norm_mlp = nn.LayerNorm(D, elementwise_affine=False)
         self.up = nn.Linear(D, config.expansion * D, bias=False)
         self.down = nn.Linear(config.expansion * D, D, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        B, T, D = x.shape
-        qkv = self.qkv(self.norm_attention(x)).view(B, T, 3, self.heads, D // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
-        a = functional.scaled_dot_product_attention(self.norm_q(q), self.norm_k(k), v)
-        x = x + self.attention_out(a.transpose(1, 2).reshape(B, T, D))
-        hidden = functional.relu(self.up(self.norm_mlp(x))).square()
-        return x + self.down(hidden)  # type: ignore[no-any-return]
+        x = attention_layer(x, self.qkv.weight, self.attention_out.weight, self.heads)
+        return feed_forward_layer(x, self.up.weight, self.down.weight)
 
 
 class SpecFormer(nn.Module):
