@@ -1,0 +1,331 @@
+r"""Are pathway scores still in the embedding? Linear probes of 1,387 PARADIGM pathways.
+
+The target is the direct ssGSEA score of each pathway, computed from the profile itself (see
+`ssgsea`). A ridge regression is fitted from the frozen vectors of the training tumours to all
+pathways at once, its strength chosen by the squared error on validation tumours; Pearson's
+correlation is reported on test tumours. Only genome-wide profiles take part.
+
+The target is a function of the very expression that was embedded, so this asks what a vector has
+kept, and plain PCA is a strong competitor. Three cautions are built in:
+
+* Scores are standardised by the training mean and deviation of each pathway before correlating
+  over the pathways of one sample. Left as they are, one constant, the mean of each pathway over the
+  training tumours, already correlates highly with every sample, because some pathways are high in
+  all tissues. Both are given.
+* Most of the variation between tumours is between cancer types. The training mean of a sample's
+  true type therefore stands among the methods, and correlations within one type, for which that
+  says nothing, stand beside the overall ones: the mean over pathways, then over types.
+* A type's profiles come from several pipelines, and a pipeline shifts all scores together. So the
+  same is given within one type of one pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+from specformer_encoder.corpus.labels import SampleLabel
+from specformer_encoder.embedder import FloatArray
+from specformer_encoder.errors import CorpusError, InputFileError
+from specformer_encoder.evaluate.classification import EmbeddedCorpus
+from specformer_encoder.evaluate.metrics import Estimate, bootstrap
+from specformer_encoder.evaluate.resampling import (
+    GroupCorrelation,
+    mean_estimate,
+    row_correlation,
+)
+from specformer_encoder.evaluate.spaces import Spaces
+from specformer_encoder.gene_sets import GeneSets
+from specformer_encoder.genes import vocabulary
+from specformer_encoder.genes.rows import resolve
+from specformer_encoder.genes.table import OUTSIDE
+from specformer_encoder.ssgsea import MINIMUM_MEMBERS, ssgsea
+
+#: Ridge strengths that are tried, on standardised vectors; validation tumours choose.
+ALPHAS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+#: A type (or a type of one pipeline) with fewer test patients has no correlation of its own.
+MINIMUM_PATIENTS = 20
+#: A pathway scored in a smaller share of the training tumours is left out.
+MINIMUM_SCORED = 0.95
+
+TRUE_TYPE = "training mean of the true type"
+TRAINING_MEAN = "training mean"
+
+#: How PARADIGM marks members that are no gene: "Cyclin_A_(family)", "Calcium_(smallMolecule)".
+_NO_GENE = re.compile(r"_\((complex|family|smallMolecule|abstract|rna|miRNA)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Paradigm:
+    """The PARADIGM pathways over the gene vocabulary.
+
+    Attributes
+    ----------
+    sets
+        P pathways of at least `MINIMUM_MEMBERS` genes.
+    published, members
+        Pathways and different members in the file.
+    no_gene
+        Members that are complexes, families, small molecules, processes or RNAs.
+    genes, outside, unresolved
+        What became of the others: genes of the vocabulary, genes that do not code for protein,
+        names that stand for no gene or for more than one.
+    """
+
+    sets: GeneSets
+    published: int
+    members: int
+    no_gene: int
+    genes: int
+    outside: int
+    unresolved: int
+
+    def account(self) -> dict[str, int]:
+        """The counts, by name."""
+        return {
+            "pathways published": self.published,
+            f"pathways with at least {MINIMUM_MEMBERS} genes": len(self.sets),
+            "members": self.members,
+            "members that are no gene (complexes, families, molecules)": self.no_gene,
+            "members that are genes of the vocabulary": self.genes,
+            "members that do not code for protein": self.outside,
+            "members that no gene could be found for": self.unresolved,
+        }
+
+
+def read_paradigm(path: Path) -> Paradigm:
+    """Read pathways as a JSON object, name → list of members, and resolve the members to genes.
+
+    Parameters
+    ----------
+    path
+        `paradigm_1387.json`.
+
+    Raises
+    ------
+    InputFileError
+        If there is no such file, it is of another form, or no pathway keeps enough genes.
+    """
+    remedy = "Give a JSON object that maps the name of each pathway to the list of its members."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputFileError(f"{path.name} cannot be read ({error.strerror}).", remedy) from None
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise InputFileError(f"{path.name} is not JSON ({error}).", remedy) from None
+    if not isinstance(content, dict) or not all(
+        isinstance(members, list) and all(isinstance(member, str) for member in members)
+        for members in content.values()
+    ):
+        raise InputFileError(f"{path.name} does not map names to lists of members.", remedy)
+    members = sorted({member for some in content.values() for member in some})
+    named = [member for member in members if not _NO_GENE.search(member)]
+    # Each name for itself, not as the rows of one file: isoforms of a gene stand side by side here.
+    rows = resolve(named)
+    gene = {name: int(g) for name, g in zip(named, rows.gene, strict=True) if g >= 0}
+    kept = {
+        name: genes
+        for name, some in content.items()
+        if len(genes := {gene[member] for member in some if member in gene}) >= MINIMUM_MEMBERS
+    }
+    if not kept:
+        raise InputFileError(
+            f"None of the {len(content)} pathways of {path.name} has {MINIMUM_MEMBERS} genes that "
+            "SpecFormer knows.",
+            "Name the members by HGNC symbol, Ensembl id or Entrez id.",
+        )
+    sets = GeneSets.from_members(
+        list(kept), [sorted(genes) for genes in kept.values()], vocabulary_size=len(vocabulary())
+    )
+    outside = int((rows.gene == OUTSIDE).sum())
+    return Paradigm(
+        sets,
+        published=len(content),
+        members=len(members),
+        no_gene=len(members) - len(named),
+        genes=len(gene),
+        outside=outside,
+        unresolved=len(named) - len(gene) - outside,
+    )
+
+
+def pathways(corpus: EmbeddedCorpus, spaces: Spaces, *, paradigm: Path | None) -> dict[str, Any]:
+    """Predict pathway scores from the vectors of each space.
+
+    Parameters
+    ----------
+    corpus
+        Whose tumours are scored.
+    spaces
+        Name → (N, E) vectors of all profiles.
+    paradigm
+        `paradigm_1387.json`; without it the question is left out.
+
+    Returns
+    -------
+    Only `left out`, a sentence, without pathways. Else `sets` (see `Paradigm.account`, and how
+    many were `scored`), `tumors` and `patients` (split → number), `types` (type → test patients),
+    `types of one pipeline` (the same), `alphas` (space → chosen strength) and `methods`: method →
+    metric → estimate, where the metric can be had.
+
+    Raises
+    ------
+    CorpusError
+        If a split has no genome-wide tumour.
+    """
+    if paradigm is None:
+        return {"left out": "The PARADIGM pathways were not given."}
+    found = read_paradigm(paradigm)
+    rows = {split: corpus.select(split) for split in ("train", "valid", "test")}
+    for split, some in rows.items():
+        if not some:
+            raise CorpusError(
+                f"The corpus has no genome-wide {split} tumour.", "Evaluate on one that has some."
+            )
+    scores = {
+        split: corpus.corpus.map(lambda values: ssgsea(values, found.sets), some)
+        for split, some in rows.items()
+    }
+    usable = _usable(scores["train"])
+    scores = {split: some[:, usable] for split, some in scores.items()}
+    mean, deviation = np.nanmean(scores["train"], axis=0), np.nanstd(scores["train"], axis=0)
+    z = {split: (some - mean) / deviation for split, some in scores.items()}
+    alphas, guesses = {}, {}
+    for name, vectors in spaces.items():
+        x = {split: vectors[some] for split, some in rows.items()}
+        alphas[name], guesses[name] = ridge_probe(x, z)
+    studies = {split: [corpus.labels[i].study for i in some] for split, some in rows.items()}
+    guesses[TRUE_TYPE] = _type_means(z["train"], studies["train"], studies["test"])
+    patients = corpus.people(rows["test"])
+    labels = [corpus.labels[i] for i in rows["test"]]
+    types = _groups(labels, lambda label: label.study)
+    lines = _groups(labels, lambda label: f"{label.study}, {label.source} {label.unit}")
+    judge = _Judge(scores["test"], z["test"], mean, deviation, patients, types, lines)
+    methods = {
+        name: judge.every_metric(guess, within=name != TRUE_TYPE) for name, guess in guesses.items()
+    }
+    constant = np.broadcast_to(mean, scores["test"].shape)
+    methods[TRAINING_MEAN] = {PER_SAMPLE_UNSCALED: judge.per_sample(scores["test"], constant)}
+    return {
+        "sets": found.account() | {"pathways scored": int(usable.sum())},
+        "tumors": {split: len(some) for split, some in rows.items()},
+        "patients": {split: len(set(corpus.people(some))) for split, some in rows.items()},
+        "types": {name: _patients(patients, some) for name, some in types.items()},
+        "types of one pipeline": {name: _patients(patients, some) for name, some in lines.items()},
+        "alphas": alphas,
+        "methods": methods,
+    }
+
+
+def ridge_probe(x: dict[str, FloatArray], y: dict[str, FloatArray]) -> tuple[float, FloatArray]:
+    """Predict all targets from standardised vectors, the strength chosen on `valid`.
+
+    Parameters
+    ----------
+    x
+        `train`, `valid` and `test` → (n, E) vectors.
+    y
+        `train` and `valid` → (n, P) targets in training deviations from the training mean, NaN
+        where unknown: a missing target is taken for the mean in fitting, and left out in judging.
+
+    Returns
+    -------
+    The strength, and (n, P) predictions for `test`.
+    """
+    scaler = StandardScaler().fit(x["train"])
+    scaled = {split: scaler.transform(some) for split, some in x.items()}
+    target = np.nan_to_num(y["train"], nan=0.0)
+    best: tuple[float, float, Ridge] | None = None
+    for alpha in ALPHAS:
+        fit = Ridge(alpha).fit(scaled["train"], target)
+        error = float(np.nanmean((fit.predict(scaled["valid"]) - y["valid"]) ** 2))
+        if best is None or error < best[0]:
+            best = error, alpha, fit
+    if best is None:
+        raise ValueError("no strength was tried")
+    return best[1], np.asarray(best[2].predict(scaled["test"]), np.float32)
+
+
+PER_SAMPLE = "per sample"
+PER_SAMPLE_UNSCALED = "per sample, scores as they are"
+PER_PATHWAY = "per pathway"
+WITHIN_TYPE = "per pathway, within a type"
+WITHIN_PIPELINE = "per pathway, within a type and pipeline"
+
+Groups = dict[str, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """The test tumours, against which every method is held."""
+
+    scores: FloatArray
+    z: FloatArray
+    mean: FloatArray
+    deviation: FloatArray
+    patients: list[str]
+    types: Groups
+    lines: Groups
+
+    def every_metric(self, guess: FloatArray, *, within: bool) -> dict[str, Estimate]:
+        """Every mean correlation with the (n, P) standardised predictions of one method."""
+        unscaled = guess * self.deviation + self.mean
+        found = {
+            PER_SAMPLE: self.per_sample(self.z, guess),
+            PER_SAMPLE_UNSCALED: self.per_sample(self.scores, unscaled),
+            PER_PATHWAY: self._per_pathway(guess, {"all": np.arange(len(self.z))}),
+        }
+        if within and self.types:
+            found[WITHIN_TYPE] = self._per_pathway(guess, self.types)
+        if within and self.lines:
+            found[WITHIN_PIPELINE] = self._per_pathway(guess, self.lines)
+        return found
+
+    def per_sample(self, truth: FloatArray, guess: FloatArray) -> Estimate:
+        """Mean over samples of the correlation over pathways."""
+        return mean_estimate(row_correlation(truth, guess), self.patients)
+
+    def _per_pathway(self, guess: FloatArray, groups: Groups) -> Estimate:
+        correlation = GroupCorrelation(self.z, guess, list(groups.values()))
+        return bootstrap(correlation, self.patients)
+
+
+def _usable(train: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which pathways are scored in nearly all training tumours and differ between them."""
+    scored = ~np.isnan(train)
+    first = np.where(scored, train, np.inf).min(axis=0)
+    last = np.where(scored, train, -np.inf).max(axis=0)
+    return np.asarray((scored.mean(axis=0) >= MINIMUM_SCORED) & (last > first))
+
+
+def _type_means(z: FloatArray, studies: list[str], wanted: list[str]) -> FloatArray:
+    """The training mean of each wanted type; of all tumours (0) where training has none."""
+    names = np.array(studies)
+    means = {
+        name: np.nan_to_num(z[names == name], nan=0.0).mean(axis=0) for name in np.unique(names)
+    }
+    nothing = np.zeros(z.shape[1], np.float32)
+    return np.stack([means.get(name, nothing) for name in wanted])
+
+
+def _groups(labels: list[SampleLabel], key: Callable[[SampleLabel], str]) -> Groups:
+    """Rows of each group of at least `MINIMUM_PATIENTS` patients, the largest group first."""
+    rows: dict[str, list[int]] = {}
+    for i, label in enumerate(labels):
+        rows.setdefault(key(label), []).append(i)
+    people = {name: len({labels[i].person for i in some}) for name, some in rows.items()}
+    ordered = sorted(rows, key=lambda name: (-people[name], name))
+    return {name: np.array(rows[name]) for name in ordered if people[name] >= MINIMUM_PATIENTS}
+
+
+def _patients(patients: list[str], rows: npt.NDArray[np.int64]) -> int:
+    return len({patients[i] for i in rows})
