@@ -21,10 +21,10 @@ Alignment and uniformity (Wang & Isola, ICML 2020) of vectors x, y of length 1:
 Both are better when lower, and only together: vectors that are all the same align perfectly.
 
 Neighbour purity is the share of a test tumour's nearest training tumours that are of its study, by
-cosine; patients are in one split, so no neighbour is of the same patient. A study often comes
-from one source alone, and then the pipeline may be what neighbours share. So purity is also given
-among training tumours of other sources than the query's own, for queries whose study another
-source has; as many neighbours are taken as could be right, at most 10.
+cosine; as many neighbours are taken as could be right, at most 10. Patients are in one split, so no
+neighbour is of the same patient. A study often comes from one source alone, and then the pipeline
+may be what neighbours share. So purity is also given among training tumours of other sources than
+the query's own, for queries whose study another source has.
 
 The silhouette (Rousseeuw, 1987) compares a tumour's mean cosine distance to its own study with
 that to the nearest other study: 1 apart, 0 between, below 0 nearer to the other.
@@ -43,7 +43,7 @@ from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import FloatArray, unit_length
 from specformer_encoder.evaluate.classification import EmbeddedCorpus
 from specformer_encoder.evaluate.metrics import Estimate, bootstrap
-from specformer_encoder.evaluate.neighbours import nearest
+from specformer_encoder.evaluate.neighbours import nearest, purity
 from specformer_encoder.evaluate.resampling import mean_estimate
 from specformer_encoder.evaluate.spaces import Spaces
 
@@ -138,7 +138,8 @@ def uniformity(vectors: FloatArray, patients: list[str]) -> Estimate:
 
     def statistic(rows: npt.NDArray[np.int64]) -> float:
         drawn = np.bincount(rows, minlength=len(x)).astype(np.float64)
-        return float(np.log((drawn @ potential @ drawn) / (drawn @ apart @ drawn)))
+        pairs = drawn @ apart @ drawn  # none, where a resample holds one patient only
+        return float(np.log(drawn @ potential @ drawn / pairs)) if pairs else float("nan")
 
     return bootstrap(statistic, patients)
 
@@ -191,16 +192,14 @@ def _purities(
     source = np.array([label.source for label in corpus.labels])
     found = {}
     for name, other in (("neighbour purity", False), ("neighbour purity, other sources", True)):
-        possible = np.minimum(_could_be_right(corpus, queries, train, other=other), NEIGHBOURS)
+        possible = _could_be_right(corpus, queries, train, other=other)
         kept = [row for row, number in zip(queries, possible, strict=True) if number]
         if not kept:
             continue
         allowed = source[kept][:, None] != source[train][None, :] if other else None
         close = nearest(vectors[kept], vectors[train], k=NEIGHBOURS, allowed=allowed)
         right = study[train][close] == study[kept][:, None]
-        taken = np.arange(NEIGHBOURS) < possible[possible > 0][:, None]
-        purity = (right & taken).sum(axis=1) / taken.sum(axis=1)
-        found[name] = mean_estimate(purity, corpus.people(kept))
+        found[name] = mean_estimate(purity(right, possible[possible > 0]), corpus.people(kept))
     return found
 
 

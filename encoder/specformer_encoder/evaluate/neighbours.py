@@ -43,3 +43,30 @@ def nearest(
     found = np.where(np.isneginf(np.take_along_axis(similarity, order, axis=1)), -1, order)
     short = max(k - found.shape[1], 0)
     return np.pad(found, ((0, 0), (0, short)), constant_values=-1).astype(np.int64)
+
+
+def purity(
+    right: npt.NDArray[np.bool_], possible: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Share of each query's neighbours that is right, among as many as could be.
+
+    A label that only three candidates have cannot have ten right neighbours, and is not blamed.
+
+    Parameters
+    ----------
+    right
+        (n, k) whether each neighbour is right, the nearest first.
+    possible
+        (n,) how many candidates would have been right; where none, the nearest neighbour is asked.
+
+    Returns
+    -------
+    (n,) shares of the first min(k, possible) neighbours.
+
+    Examples
+    --------
+    >>> purity(np.array([[True, True, False, False]] * 2), np.array([2, 9])).tolist()
+    [1.0, 0.5]
+    """
+    taken = np.arange(right.shape[1]) < np.maximum(possible, 1)[:, None]
+    return np.asarray((right & taken).sum(axis=1) / taken.sum(axis=1))

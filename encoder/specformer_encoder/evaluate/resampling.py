@@ -3,6 +3,9 @@
 A bootstrap draws rows with repeats. How often each row was drawn is a weight, and the moments of
 all targets under a weight are one product of a vector and a matrix, so that a thousand resamples
 of a thousand targets take seconds.
+
+Where the truth is constant there is nothing to correlate with: no number. Where the truth varies
+and the guess is constant, the guess says nothing: 0, or a method could gain by not answering.
 """
 
 from __future__ import annotations
@@ -13,13 +16,18 @@ import numpy.typing as npt
 from specformer_encoder.embedder import FloatArray
 from specformer_encoder.evaluate.metrics import Estimate, bootstrap
 
-#: Variance below which a target counts as constant; targets are in units of about 1.
+#: Share of its variance in the group below which a target counts as constant in a resample.
 _CONSTANT = 1e-6
 
 
 def mean_estimate(values: npt.NDArray[np.floating], patients: list[str]) -> Estimate:
     """Mean of a number that each row has, (n,) with the patient of each; NaN counts for nothing."""
-    return bootstrap(lambda rows: float(np.nanmean(values[rows])), patients)
+
+    def statistic(rows: npt.NDArray[np.int64]) -> float:
+        known = values[rows][~np.isnan(values[rows])]
+        return float(known.mean()) if known.size else float("nan")
+
+    return bootstrap(statistic, patients)
 
 
 def row_correlation(truth: FloatArray, guess: FloatArray) -> npt.NDArray[np.float64]:
@@ -27,15 +35,15 @@ def row_correlation(truth: FloatArray, guess: FloatArray) -> npt.NDArray[np.floa
 
     Returns
     -------
-    (n,) float64; NaN where either is constant or fewer than two columns are known.
+    (n,) float64; NaN where the truth is constant, 0 where only the guess is.
     """
     known = ~(np.isnan(truth) | np.isnan(guess))
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
     x, y = (np.where(known, side, 0).astype(np.float64) for side in (truth, guess))
     x, y = (np.where(known, side - side.sum(axis=1, keepdims=True) / count, 0) for side in (x, y))
     scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    product = (x * y).sum(axis=1)
-    return np.where(scale > 0, product / np.where(scale > 0, scale, 1), np.nan)
+    r = (x * y).sum(axis=1) / np.where(scale > 0, scale, 1)
+    return np.where((x != 0).any(axis=1), r, np.nan)
 
 
 class GroupCorrelation:
@@ -44,7 +52,7 @@ class GroupCorrelation:
     Parameters
     ----------
     truth, guess
-        (n, P), in units of about 1; NaN in `truth` where unknown.
+        (n, P), NaN in `truth` where unknown.
     groups
         Rows of each group. Rows of no group do not count.
 
@@ -66,11 +74,13 @@ class GroupCorrelation:
         """(n, 6 P): 1, x, y, x², y² and x·y, zero where x is unknown."""
         known = ~np.isnan(truth)
         count = np.maximum(known.sum(axis=0), 1)
-        # Correlation ignores a shift; taking out the mean keeps float32 exact enough for x².
-        x, y = (
-            np.where(known, side - np.where(known, side, 0).sum(axis=0) / count, 0)
-            for side in (truth, guess)
-        )
+        # Correlation ignores shift and scale; without them float32 is exact enough for squares.
+        sides = []
+        for side in (truth, guess):
+            centred = np.where(known, side - np.where(known, side, 0).sum(axis=0) / count, 0)
+            deviation = np.sqrt((centred**2).sum(axis=0) / count)
+            sides.append(centred / np.where(deviation > 0, deviation, 1))
+        x, y = sides
         return np.concatenate([known, x, y, x * x, y * y, x * y], axis=1).astype(np.float32)
 
     def __call__(self, rows: npt.NDArray[np.int64]) -> float:
@@ -82,9 +92,9 @@ class GroupCorrelation:
             n = np.maximum(sums[0], 1)
             x, y, xx, yy, xy = sums[1:] / n
             variance_x, variance_y = xx - x * x, yy - y * y
-            varies = (variance_x > _CONSTANT) & (variance_y > _CONSTANT)
+            told, varies = variance_y > _CONSTANT, variance_x > _CONSTANT
+            scale = np.sqrt(np.where(told & varies, variance_x * variance_y, 1))
+            r = np.where(told, (xy - x * y) / scale, 0)
             if varies.any():
-                covariance = (xy - x * y)[varies]
-                scale = np.sqrt(variance_x[varies] * variance_y[varies])
-                found.append(float((covariance / scale).mean()))
+                found.append(float(r[varies].mean()))
         return float(np.mean(found)) if found else float("nan")

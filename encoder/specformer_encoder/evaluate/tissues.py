@@ -32,7 +32,7 @@ from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import FloatArray
 from specformer_encoder.evaluate.classification import EmbeddedCorpus
 from specformer_encoder.evaluate.metrics import Estimate, accuracy, bootstrap
-from specformer_encoder.evaluate.neighbours import nearest, similarities
+from specformer_encoder.evaluate.neighbours import nearest, purity, similarities
 from specformer_encoder.evaluate.resampling import mean_estimate
 from specformer_encoder.evaluate.spaces import Spaces
 
@@ -150,10 +150,16 @@ def _gtex(
     found: dict[str, dict[str, Estimate]] = {}
     for name, vectors in spaces.items():
         close = nearest(vectors[test], vectors[train], k=MAJORITY)
-        found[name] = _score(tissue[test], tissue[train], close, people)
+        found[name] = _score(tissue[test], tissue[train], close, right.sum(axis=1), people)
         if elsewhere.any():
             close = nearest(vectors[others], vectors[train], k=MAJORITY, allowed=apart[elsewhere])
-            scores = _score(tissue[others], tissue[train], close, corpus.people(others.tolist()))
+            scores = _score(
+                tissue[others],
+                tissue[train],
+                close,
+                (apart & right).sum(axis=1)[elsewhere],
+                corpus.people(others.tolist()),
+            )
             found[name] |= {f"{key}, other pipelines": value for key, value in scores.items()}
     return {
         "profiles": len(test),
@@ -179,7 +185,8 @@ def _nearest_organ(
     found = {}
     for name, vectors in spaces.items():
         close = nearest(vectors[test], vectors[candidates], k=MAJORITY)
-        found[name] = _score(organs[test], organs[candidates], close, people)
+        possible = (organs[test][:, None] == organs[candidates][None, :]).sum(axis=1)
+        found[name] = _score(organs[test], organs[candidates], close, possible, people)
     return {
         "profiles": len(test),
         "patients": len(set(people)),
@@ -269,15 +276,18 @@ def _texts(corpus: EmbeddedCorpus, name: str) -> Texts:
 
 
 def _score(
-    truth: Texts, names: Texts, close: npt.NDArray[np.int64], people: list[str]
+    truth: Texts,
+    names: Texts,
+    close: npt.NDArray[np.int64],
+    possible: npt.NDArray[np.int64],
+    people: list[str],
 ) -> dict[str, Estimate]:
-    """Accuracy of the majority of the neighbours, and the share of them that is right."""
+    """Accuracy of the majority of the neighbours, and their `purity`."""
     found = np.where(close >= 0, names[close], "")
     guess = np.array([_majority(row.tolist()) for row in found])
-    purity = (found == truth[:, None]).sum(axis=1) / (close >= 0).sum(axis=1)
     return {
         "accuracy": bootstrap(lambda r: accuracy(truth[r], guess[r]), people),
-        "purity": mean_estimate(purity, people),
+        "purity": mean_estimate(purity(found == truth[:, None], possible), people),
     }
 
 
