@@ -147,8 +147,10 @@ def ridge_probe(x: dict[str, FloatArray], y: dict[str, FloatArray]) -> tuple[flo
     -------
     The strength, and (n, P) predictions for `test`.
     """
-    scaler = StandardScaler().fit(x["train"])
-    scaled = {split: scaler.transform(some) for split, some in x.items()}
+    # In float64: directions that hardly vary make the normal equations ill-conditioned.
+    wide = {split: some.astype(np.float64) for split, some in x.items()}
+    scaler = StandardScaler().fit(wide["train"])
+    scaled = {split: scaler.transform(some) for split, some in wide.items()}
     target = np.nan_to_num(y["train"], nan=0.0)
     best: tuple[float, float, Ridge] | None = None
     for alpha in ALPHAS:
