@@ -115,6 +115,24 @@ def test_neighbours_of_the_own_pipeline_do_not_count():
     assert set(found) == {"left out"}, "their tumours are all of their own pipeline"
 
 
+def test_tumours_of_the_own_pipeline_are_no_neighbours_however_near():
+    labels, organs = body()
+    tumor = np.array([[one.sample_type == "tumor"] for one in labels], np.float32)
+    vectors = np.hstack([np.eye(3, dtype=np.float32)[organs], 0.5 * tumor])
+    vectors += 0.01 * draw(3, len(labels), 4)
+    before = tissues(planted(labels, vectors), {"x": vectors})
+    # Tumours of the queries' own pipeline that lie right where the normals do.
+    more = [
+        label(patient=f"n{i}", split="train", study="TCGA-KIRC", source="two") for i in range(9)
+    ]
+    place = np.repeat([[1, 0, 0, 0]], 9, axis=0).astype(np.float32)
+    both = np.vstack([vectors, place])
+    after = tissues(planted([*labels, *more], both), {"x": both})
+    part = "neighbours of TCGA normals"
+    assert before[part]["spaces"]["x"][TUMOR_SAME].value == 0
+    assert after[part]["spaces"] == before[part]["spaces"]
+
+
 def test_without_normal_tissue_the_questions_are_left_out():
     labels = [label(patient=f"p{i}", split="test", study="TCGA-LUAD") for i in range(3)]
     found = tissues(planted(labels, draw(0, 3, 2)), {})
