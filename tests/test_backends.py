@@ -167,6 +167,13 @@ def test_a_network_that_cannot_be_converted_is_refused():
 
 
 @needs_openvino
+def test_a_network_that_cannot_be_compiled_is_refused(monkeypatch):
+    monkeypatch.setitem(openvino_backend._PRECISIONS, "float32", "no such precision")
+    with pytest.raises(BackendError, match="cannot compile this network for this processor"):
+        OpenVinoBackend(small_network())
+
+
+@needs_openvino
 def test_openvino_is_taken_where_it_is_installed():
     assert open_backend(small_network()).name == "openvino"
     assert open_backend(small_network(), "torch").name == "torch"

@@ -61,8 +61,8 @@ class OpenVinoBackend:
     Raises
     ------
     BackendError
-        If OpenVINO is not installed, was imported with its telemetry, cannot convert the network,
-        or gives other vectors than PyTorch.
+        If OpenVINO is not installed, was imported with its telemetry, cannot convert or compile
+        the network, or gives other vectors than PyTorch.
     """
 
     name = "openvino"
@@ -123,8 +123,14 @@ class OpenVinoBackend:
 
     def _open(self) -> Any:
         """Compile the network for one core, and refuse it if its vectors are not PyTorch's."""
-        compiled = self._core.compile_model(self._model, "CPU", self._settings)
-        request = compiled.create_infer_request()
+        try:
+            compiled = self._core.compile_model(self._model, "CPU", self._settings)
+            request = compiled.create_infer_request()
+        except RuntimeError as error:
+            raise BackendError(
+                f"OpenVINO cannot compile this network for this processor: {error}.",
+                "Choose the backend 'torch', or another version of openvino.",
+            ) from error
         for probe, theirs in zip(self._probes, self._expected.astype(np.float64), strict=True):
             ours = _infer(request, probe).astype(np.float64)
             cosine = ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs))
