@@ -156,7 +156,7 @@ def one_by_one(
 
 
 def _check(sequence: GeneSequence, config: ModelConfig) -> None:
-    # OpenVINO reads past the table where PyTorch raises, so both are kept from it here.
+    # PyTorch raises for a position outside its table; OpenVINO answers all the same.
     if sequence.ndim != 1 or len(sequence) > config.length:
         raise ValueError(
             f"a gene sequence is one row of at most {config.length} genes; got {sequence.shape}"
