@@ -2,9 +2,10 @@
 
 On a CPU the matrix products of a small transformer take less time than what lies between them:
 element-wise passes over activations that have long left the cache. torch derives a backward pass
-operation by operation, and each reads and writes the activations of the whole batch. Here a layer
-works through its batch a few profiles at a time, forward and backward, so that what one operation
-leaves is in the cache for the next; and what is cheap to compute again (normalised states,
+operation by operation, and each reads and writes the activations of the whole batch. Here each
+core works through its share of a batch a few profiles at a time, forward and backward, so that
+what one operation leaves is in that core's cache for the next, and cores wait for each other once
+a layer and not once an operation (`cores`). What is cheap to compute again (normalised states,
 attention weights) is computed again rather than kept. Gradients of weights are summed in float32.
 
 Attention: S = Q Kᵀ/√d, P = softmax(S), O = P V; dV = Pᵀ dO, dP = dO Vᵀ,
@@ -22,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from specformer_encoder.cores import on_cores
 
 #: Profiles worked through at once; of 512 tokens, 2 × 4 heads × 512² bfloat16 weights are 4 MB.
 _PROFILES_AT_ONCE = 2
@@ -104,32 +107,40 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, qkv: Tensor, out: Tensor, heads: int) -> Tensor:
         W_qkv, W_out = qkv.to(x.dtype), out.to(x.dtype)
-        result = torch.empty_like(x)
-        projected, attended = [], []
-        for part, to in _few(x, result):
-            projected.append(functional.linear(_norm(part), W_qkv))
-            qk, v = _queries_keys_values(projected[-1], heads)
-            attended.append(_attend(_norm(qk), v))
-            torch.add(part, functional.linear(attended[-1], W_out), out=to)
-        ctx.save_for_backward(x, W_qkv, W_out, *projected, *attended)
+        result, attended = torch.empty_like(x), torch.empty_like(x)
+        projected = x.new_empty(*x.shape[:-1], len(qkv))
+
+        def share(parts: list[tuple[Tensor, ...]]) -> None:
+            for part, p, a, to in parts:
+                torch.matmul(_norm(part), W_qkv.T, out=p)
+                qk, v = _queries_keys_values(p, heads)
+                a.copy_(_attend(_norm(qk), v))
+                torch.add(part, functional.linear(a, W_out), out=to)
+
+        on_cores(share, _few(x, projected, attended, result))
+        ctx.save_for_backward(x, W_qkv, W_out, projected, attended)
         ctx.heads = heads
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, W_qkv, W_out, *kept = ctx.saved_tensors
+        x, W_qkv, W_out, projected, attended = ctx.saved_tensors
         D = x.shape[-1]
         grad_x = torch.empty_like(x)
-        grad_qkv, grad_out = (torch.zeros(W.shape, device=x.device) for W in (W_qkv, W_out))
-        projected, attended = kept[: len(kept) // 2], kept[len(kept) // 2 :]
-        for (part, g, to), p, a in zip(_few(x, grad, grad_x), projected, attended, strict=True):
-            flat = g.reshape(-1, D)
-            grad_out += flat.T @ a.view(-1, D)
-            grad_p = _attend_backward(p, g @ W_out, ctx.heads).view(-1, 3 * D)
-            normed, mean, deviation = torch.native_layer_norm(part, [D], None, None, _EPSILON)
-            grad_qkv += grad_p.T @ normed.view(-1, D)
-            grad_normed = (grad_p @ W_qkv).view(part.shape)
-            torch.add(g, _norm_backward(grad_normed, part, mean, deviation), out=to)
+
+        def share(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
+            grad_qkv, grad_out = (torch.zeros(W.shape, device=x.device) for W in (W_qkv, W_out))
+            for part, p, a, g, to in parts:
+                grad_out += g.reshape(-1, D).T @ a.view(-1, D)
+                grad_p = _attend_backward(p, g @ W_out, ctx.heads).view(-1, 3 * D)
+                normed, mean, deviation = torch.native_layer_norm(part, [D], None, None, _EPSILON)
+                grad_qkv += grad_p.T @ normed.view(-1, D)
+                grad_normed = (grad_p @ W_qkv).view(part.shape)
+                torch.add(g, _norm_backward(grad_normed, part, mean, deviation), out=to)
+            return grad_qkv, grad_out
+
+        sums = on_cores(share, _few(x, projected, attended, grad, grad_x))
+        grad_qkv, grad_out = (sum(grads[1:], grads[0]) for grads in zip(*sums, strict=True))
         return grad_x, grad_qkv, grad_out, None
 
 
@@ -155,33 +166,42 @@ class _FeedForward(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, up: Tensor, down: Tensor) -> Tensor:
         W_up, W_down = up.to(x.dtype), down.to(x.dtype)
         result = torch.empty_like(x)
-        hidden = []
-        for part, to in _few(x, result):
-            r = functional.linear(_norm(part), W_up).relu_()  # (B, T, F)
-            torch.add(part, functional.linear(r * r, W_down), out=to)
-            hidden.append(r)
-        ctx.save_for_backward(x, W_up, W_down, *hidden)
+        hidden = x.new_empty(*x.shape[:-1], len(up))
+
+        def share(parts: list[tuple[Tensor, ...]]) -> None:
+            for part, r, to in parts:
+                torch.matmul(_norm(part), W_up.T, out=r).relu_()
+                torch.add(part, functional.linear(r * r, W_down), out=to)
+
+        on_cores(share, _few(x, hidden, result))
+        ctx.save_for_backward(x, W_up, W_down, hidden)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, W_up, W_down, *hidden = ctx.saved_tensors
+        x, W_up, W_down, hidden = ctx.saved_tensors
         D, F = W_down.shape
         grad_x = torch.empty_like(x)
-        grad_up, grad_down = (torch.zeros(W.shape, device=x.device) for W in (W_up, W_down))
         # The derivative's 2 goes to the small matrix; what is left is one element-wise product.
         twice = 2 * W_down
-        for (part, g, to), kept in zip(_few(x, grad, grad_x), hidden, strict=True):
-            flat, r = g.reshape(-1, D), kept.view(-1, F)
-            grad_down += flat.T @ (r * r)
-            grad_r = (flat @ twice).mul_(r)
-            normed, mean, deviation = torch.native_layer_norm(part, [D], None, None, _EPSILON)
-            grad_up += grad_r.T @ normed.view(-1, D)
-            grad_normed = (grad_r @ W_up).view(part.shape)
-            torch.add(g, _norm_backward(grad_normed, part, mean, deviation), out=to)
+
+        def share(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
+            grad_up, grad_down = (torch.zeros(W.shape, device=x.device) for W in (W_up, W_down))
+            for part, kept, g, to in parts:
+                flat, r = g.reshape(-1, D), kept.view(-1, F)
+                grad_down += flat.T @ (r * r)
+                grad_r = (flat @ twice).mul_(r)
+                normed, mean, deviation = torch.native_layer_norm(part, [D], None, None, _EPSILON)
+                grad_up += grad_r.T @ normed.view(-1, D)
+                grad_normed = (grad_r @ W_up).view(part.shape)
+                torch.add(g, _norm_backward(grad_normed, part, mean, deviation), out=to)
+            return grad_up, grad_down
+
+        sums = on_cores(share, _few(x, hidden, grad, grad_x))
+        grad_up, grad_down = (sum(grads[1:], grads[0]) for grads in zip(*sums, strict=True))
         return grad_x, grad_up, grad_down
 
 
-def _few(*batches: Tensor) -> zip[tuple[Tensor, ...]]:
+def _few(*batches: Tensor) -> list[tuple[Tensor, ...]]:
     """The same few rows of every batch, one few after the other."""
-    return zip(*(torch.split(batch, _PROFILES_AT_ONCE) for batch in batches), strict=True)
+    return list(zip(*(torch.split(batch, _PROFILES_AT_ONCE) for batch in batches), strict=True))

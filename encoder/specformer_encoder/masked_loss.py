@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from specformer_encoder.cores import on_cores
+
 
 class _MaskedGeneLoss(torch.autograd.Function):
     @staticmethod
@@ -25,19 +27,24 @@ class _MaskedGeneLoss(torch.autograd.Function):
         # One addition a profile: a gene's bias where it is measured, -inf where it is not.
         offset = torch.where(measured, bias, float("-inf")).to(states.dtype)  # (B, V)
         gradient = torch.empty(B, M, V, dtype=states.dtype, device=states.device)
-        loss = states.new_zeros((), dtype=torch.float32)
-        named = states.new_zeros((), dtype=torch.float32)
-        for b in range(B):
-            logits = (states[b] @ low.T).add_(offset[b])  # (M, V)
-            target = genes[b][:, None]
-            highest, guess = logits.max(dim=1, keepdim=True)
-            right = logits.gather(1, target)
-            named += (guess == target).sum()
-            # `torch.softmax` would make a result and copy it.
-            torch.ops.aten._softmax.out(logits, 1, False, out=gradient[b])
-            # The likeliest gene's probability is at least 1/V and cannot underflow.
-            likeliest = gradient[b].gather(1, guess).float()
-            loss += (highest.float() - right.float() - likeliest.log()).sum()
+
+        def share(profiles: list[int]) -> tuple[Tensor, Tensor]:
+            loss, named = states.new_zeros(2, dtype=torch.float32).unbind()
+            for b in profiles:
+                logits = (states[b] @ low.T).add_(offset[b])  # (M, V)
+                target = genes[b][:, None]
+                highest, guess = logits.max(dim=1, keepdim=True)
+                right = logits.gather(1, target)
+                named += (guess == target).sum()
+                # `torch.softmax` would make a result and copy it.
+                torch.ops.aten._softmax.out(logits, 1, False, out=gradient[b])
+                # The likeliest gene's probability is at least 1/V and cannot underflow.
+                likeliest = gradient[b].gather(1, guess).float()
+                loss += (highest.float() - right.float() - likeliest.log()).sum()
+            return loss, named
+
+        sums = on_cores(share, range(B))
+        loss, named = (torch.stack(parts).sum() for parts in zip(*sums, strict=True))
         rows = torch.arange(B * M, device=states.device)
         # By index: `scatter_add_` would copy the whole gradient.
         gradient.view(B * M, V)[rows, genes.flatten()] -= 1

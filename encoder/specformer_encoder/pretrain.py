@@ -15,6 +15,7 @@ run that is started again goes on as if nothing had happened.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -23,7 +24,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -175,14 +175,14 @@ class Run:
 
     def _autocast(self) -> Any:
         if not self.recipe.train.bfloat16:
-            return nullcontext()
+            return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def train_step(self) -> dict[str, float]:
-        """One optimiser step."""
+    def train_step(self, views: tuple[Batch, Batch] | None = None) -> dict[str, float]:
+        """One optimiser step, on `views` where this step's are at hand already."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
-        one, other = (_to(view, self.device) for view in self.batches.training(self.step))
+        one, other = (_to(view, self.device) for view in views or self.batches.training(self.step))
         with self._autocast():
             losses = self.model.pair_losses(one, other)
         total = self.model.total(losses)
@@ -285,9 +285,10 @@ class Run:
         last = min(train.steps, stop_at or train.steps)
         started = saved = time.monotonic()
         before, tokens = self.seconds, 0.0
-        with _interrupts() as interrupted:
-            while self.step < last and not interrupted():
-                numbers = self.train_step()
+        ahead = contextlib.closing(self.batches.prefetch(self.step, last))
+        with _interrupts() as interrupted, ahead as pairs:
+            for views in pairs:
+                numbers = self.train_step(views)
                 tokens += numbers.pop("tokens")
                 now = time.monotonic()
                 self.seconds = before + now - started
@@ -309,6 +310,8 @@ class Run:
                 if now - saved > CHECKPOINT_SECONDS:
                     self.save("last")
                     saved = time.monotonic()
+                if interrupted():
+                    break
         self.save("last")
 
 
@@ -359,9 +362,10 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return
-    # <malloc.h>: M_TRIM_THRESHOLD = -1, M_MMAP_MAX = -4.
-    mallopt(-1, 2**31 - 1)
-    mallopt(-4, 0)
+    # <malloc.h>: M_TRIM_THRESHOLD = -1, M_MMAP_MAX = -4, M_ARENA_MAX = -8. The heaps that threads
+    # would have of their own are given back all the same.
+    for parameter, value in ((-1, 2**31 - 1), (-4, 0), (-8, 1)):
+        mallopt(parameter, value)
 
 
 def rank_baseline(corpus: PackedCorpus, length: int) -> float:
@@ -387,7 +391,7 @@ def _to(batch: Batch, device: torch.device) -> Batch:
     return Batch(**moved)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
     """Turn Ctrl-C and SIGTERM into a flag, so that a step is never torn."""
     caught: list[int] = []
