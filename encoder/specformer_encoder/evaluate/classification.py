@@ -28,7 +28,8 @@ from specformer_encoder.evaluate.metrics import (
 SHIPPED = "SpecFormer predictor (shipped)"
 MERGED_SUFFIX = ", COAD/READ merged"
 _MERGED = {"TCGA-COAD": "TCGA-COAD/READ", "TCGA-READ": "TCGA-COAD/READ"}
-_OF_CONFUSION = ("accuracy", "balanced accuracy", "macro-F1")
+AUC = "macro AUC"
+METRICS = ("accuracy", "balanced accuracy", "macro-F1", AUC)
 
 
 def fit_methods(
@@ -88,7 +89,7 @@ def classification(
     scores, tables = {}, {}
     for name, method in methods.items():
         probabilities = aligned(method.of(views), method.types, types)
-        scores[name] = judge(probabilities, true, types, patients)
+        scores[name] = judge(probabilities, true, types=types, patients=patients)
         numbers = np.array([types.index(study) for study in true], np.int64)
         tables[name] = count_pairs(numbers, probabilities.argmax(axis=1), len(types)).tolist()
     return {
@@ -111,9 +112,14 @@ def aligned(probabilities: Probabilities, names: list[str], types: list[str]) ->
 
 
 def judge(
-    probabilities: Probabilities, true: list[str], types: list[str], patients: list[str]
+    probabilities: Probabilities,
+    true: list[str],
+    *,
+    types: list[str],
+    patients: list[str],
+    metrics: tuple[str, ...] = METRICS,
 ) -> dict[str, Estimate]:
-    """Every metric on the types as they are, then with colon and rectum merged.
+    """Metrics on the types as they are, then with colon and rectum merged.
 
     Parameters
     ----------
@@ -125,6 +131,8 @@ def judge(
         K names.
     patients
         n names.
+    metrics
+        Which of `METRICS`.
     """
     scores: dict[str, Estimate] = {}
     for suffix, names in (("", {}), (MERGED_SUFFIX, _MERGED)):
@@ -136,10 +144,13 @@ def judge(
         # unmerged answer would take it; its probability is the sum of theirs.
         guess = column[probabilities.argmax(axis=1)]
         merged = np.stack([probabilities[:, column == k].sum(axis=1) for k in range(len(kinds))], 1)
-        for metric in _OF_CONFUSION:
-            statistic = partial(_metric, metric, truth, guess, len(kinds))
+        for metric in metrics:
+            statistic = (
+                MacroAUC(truth, merged)
+                if metric == AUC
+                else partial(_metric, metric, truth, guess, len(kinds))
+            )
             scores[metric + suffix] = bootstrap(statistic, patients)
-        scores["macro AUC" + suffix] = bootstrap(MacroAUC(truth, merged), patients)
     return scores
 
 

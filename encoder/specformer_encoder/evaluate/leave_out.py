@@ -46,6 +46,8 @@ UNIT_PATIENTS = 20
 #: Sources whose names begin so are parts of one data set and are left out together.
 ONE_DATA_SET = ("pancanatlas_",)
 
+METRICS = ("accuracy", "balanced accuracy")
+
 ADENOCARCINOMA, SQUAMOUS = "TCGA-LUAD", "TCGA-LUSC"
 
 
@@ -180,7 +182,7 @@ def run(
     dictionary with `profiles`, `patients`, `types` (type → patients) and `methods`: method → a
     dictionary with
 
-    `accuracy`, `balanced accuracy`, `macro-F1`, `macro AUC`, each also ``, COAD/READ merged``
+    `accuracy`, `balanced accuracy`, each also with ``, COAD/READ merged``
         `Estimate`.
     `by type`
         Type → `Estimate` of the share rightly named.
@@ -219,7 +221,7 @@ def _judged(
         guess = np.array(top(probabilities, types))
         right = guess == np.array(true)
         scored[name] = {
-            **judge(probabilities, true, types, people),
+            **judge(probabilities, true, types=types, patients=people, metrics=METRICS),
             "by type": {
                 study: _share(right, [t == study for t in true], people)
                 for study in sorted(set(true))
