@@ -15,7 +15,7 @@ from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import unit_length
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.evaluate import leave_out, metrics, paired_shift
-from specformer_encoder.evaluate.baselines import Bag, Baselines, Components, Untrained
+from specformer_encoder.evaluate.baselines import Bag, Baselines, Centred, Components, Untrained
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import named, top
 from specformer_encoder.evaluate.views import Views, look
@@ -149,7 +149,8 @@ def test_untrained_encoder_is_the_whole_network_before_its_first_step(baselines)
     short = views.sequences.copy()
     short[2, 10:] = END
     views = Views(views.quantiles, short, views.vectors)
-    found = Untrained(CONFIG, views, seed=4).of(views)
+    fresh = Untrained(CONFIG, seed=4)
+    found = Centred(fresh, fresh.pooled(short).mean(axis=0)).of(views)
     torch.manual_seed(4)
     network = SpecFormer(CONFIG).eval()
     with torch.inference_mode():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import (
@@ -16,6 +18,7 @@ from specformer_encoder.evaluate.metrics import (
     RESAMPLES,
     MacroAUC,
     bootstrap,
+    bootstrap_mean,
     confusion,
     of_confusion,
 )
@@ -78,6 +81,8 @@ def test_bootstrap_draws_patients_with_all_their_profiles():
     found = bootstrap(lambda rows: float(values[rows].mean()), patients)
     assert found.value == pytest.approx(values.mean())
     assert [found.low, found.high] == pytest.approx(np.quantile(means, [0.025, 0.975]))
+    at_once = bootstrap_mean(values, patients)
+    assert dataclasses.astuple(at_once) == pytest.approx(dataclasses.astuple(found))
 
 
 def test_bootstrap_of_what_is_never_defined_is_nan_without_a_warning():

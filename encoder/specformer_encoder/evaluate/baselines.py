@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,41 +119,45 @@ class Untrained:
     ----------
     config
         Sizes of the network.
-    train
-        Training profiles, whose mean vector is the centre.
     seed
         Of the random weights.
     """
 
-    def __init__(self, config: ModelConfig, train: Views, *, seed: int) -> None:
+    def __init__(self, config: ModelConfig, *, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network = SpecFormer(config).eval()
         # Blocks start as the identity; leaving them out gives the same numbers much sooner.
-        idle = [
-            not (block.attention_out.weight.any() or block.down.weight.any())  # type: ignore[union-attr,operator]
-            for block in self._network.blocks
-        ]
-        if all(idle):
+        outputs = ("attention_out.weight", "down.weight")
+        weights = self._network.blocks.named_parameters()
+        if not any(weight.any() for name, weight in weights if name.endswith(outputs)):
             self._network.blocks = torch.nn.ModuleList()
-        self._centre = self._pooled(train).mean(axis=0)
 
-    def of(self, views: Views) -> FloatArray:
-        """(n, E) vectors of unit length."""
-        return unit_length(self._pooled(views) - self._centre)
-
-    def _pooled(self, views: Views) -> FloatArray:
-        lengths = (views.sequences != END).sum(axis=1)
-        result = np.empty((len(views), self._network.config.width), np.float32)
+    def pooled(self, sequences: npt.NDArray[np.uint16]) -> FloatArray:
+        """(n, T) sequences → (n, E) vectors before centring and scaling."""
+        lengths = (sequences != END).sum(axis=1)
+        result = np.empty((len(sequences), self._network.config.width), np.float32)
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
             for start in range(0, len(rows), 64):
                 some = rows[start : start + 64]
-                tokens = views.sequences[some, :length].astype(np.int64)
+                tokens = sequences[some, :length].astype(np.int64)
                 with torch.inference_mode():
                     states = self._network.states(torch.from_numpy(tokens))
                     result[some] = self._network.pool(states).numpy()
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Centred:
+    """Vectors of an untrained network less their training mean `centre`, (E,), at unit length."""
+
+    network: Untrained
+    centre: FloatArray
+
+    def of(self, views: Views) -> FloatArray:
+        """(n, E) vectors of unit length."""
+        return unit_length(self.network.pooled(views.sequences) - self.centre)
 
 
 class Baselines:
@@ -177,6 +182,12 @@ class Baselines:
         self.views = views
         self.config = config
         self.seed = seed
+        self._untrained = Untrained(config, seed=seed)
+
+    @cached_property
+    def _pooled(self) -> FloatArray:
+        """(N, E) of the untrained network, which no fit changes."""
+        return self._untrained.pooled(self.views.sequences)
 
     @classmethod
     def of(cls, corpus: EmbeddedCorpus, embedder: Embedder) -> Baselines:
@@ -216,16 +227,22 @@ class Baselines:
             )
         seen, held_out = self.views.take(x_rows), self.views.take(valid_rows)
         valid_y = self._studies(valid_rows)
+        pooled = self._pooled[x_rows]
         pca = Components.fit(seen.quantiles, seed=self.seed)
         features: dict[str, tuple[Features, bool]] = {
             "PCA-256": (pca, True),
             f"Bag of {self.config.length} genes": (Bag(self.config.genes), False),
-            "Untrained encoder": (Untrained(self.config, seen, seed=self.seed), True),
+            "Untrained encoder": (Centred(self._untrained, pooled.mean(axis=0)), True),
             "SpecFormer embedding": (Embedded(), True),
         }
         fitted: dict[str, Classifier] = {}
         for name, (kind, scale) in features.items():
-            x, v = kind.of(seen), kind.of(held_out)
+            if isinstance(kind, Centred):  # what `of` would give, without running the network
+                x, v = (
+                    unit_length(self._pooled[rows] - kind.centre) for rows in (x_rows, valid_rows)
+                )
+            else:
+                x, v = kind.of(seen), kind.of(held_out)
             fitted |= _both(name, kind, x, y, v, valid_y, scale=scale)
             if kind is pca:
                 again, of = self._shifted(pca, x, x_rows, whole)

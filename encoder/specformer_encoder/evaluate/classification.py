@@ -20,6 +20,7 @@ from specformer_encoder.evaluate.metrics import (
     IntArray,
     MacroAUC,
     bootstrap,
+    bootstrap_mean,
     calibration_error,
     count_pairs,
     of_confusion,
@@ -145,6 +146,9 @@ def judge(
         guess = column[probabilities.argmax(axis=1)]
         merged = np.stack([probabilities[:, column == k].sum(axis=1) for k in range(len(kinds))], 1)
         for metric in metrics:
+            if metric == "accuracy":
+                scores[metric + suffix] = bootstrap_mean(truth == guess, patients)
+                continue
             statistic = (
                 MacroAUC(truth, merged)
                 if metric == AUC

@@ -36,7 +36,7 @@ import numpy as np
 from specformer_encoder.evaluate.classification import aligned, judge
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import Fit, Predictor, Rows, top
-from specformer_encoder.evaluate.metrics import bootstrap
+from specformer_encoder.evaluate.metrics import bootstrap_mean
 from specformer_encoder.evaluate.paired_shift import RSEM, pipeline_of
 
 #: Training patients that a type must keep without a source to be asked for.
@@ -246,8 +246,7 @@ def _share(right: Any, of: list[bool], people: list[str]) -> Any:
     chosen = np.flatnonzero(of)
     if not len(chosen):
         return None
-    some = right[chosen]
-    return bootstrap(lambda r: float(some[r].mean()), [people[i] for i in chosen])
+    return bootstrap_mean(right[chosen], [people[i] for i in chosen])
 
 
 def _tumors(corpus: EmbeddedCorpus) -> Rows:

@@ -7,18 +7,16 @@ PCA fills a missing gene with its training mean, the bag of genes is that of the
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from specformer_encoder.embedder import Embedder, FloatArray
 from specformer_encoder.evaluate.baselines import Baselines
 from specformer_encoder.evaluate.classification import SHIPPED, aligned, fit_methods
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import Method, top
-from specformer_encoder.evaluate.metrics import IntArray, bootstrap
+from specformer_encoder.evaluate.metrics import bootstrap_mean
 from specformer_encoder.evaluate.views import Views, look
 
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)
@@ -103,16 +101,12 @@ def _score(
     scored = {}
     for name, method in methods.items():
         right = truth == top(aligned(method.of(views), method.types, types), types)
-        scored[name] = {"accuracy": bootstrap(partial(_share, right), people)}
+        scored[name] = {"accuracy": bootstrap_mean(right, people)}
     return {
         "profiles": len(rows),
         "genes": int(np.median(genes)),
         "accuracy": scored[SHIPPED]["accuracy"],
-        "coverage": bootstrap(partial(_share, inside), people),
-        "flagged": bootstrap(partial(_share, flags), people),
+        "coverage": bootstrap_mean(inside, people),
+        "flagged": bootstrap_mean(flags, people),
         "methods": scored,
     }
-
-
-def _share(of: npt.NDArray[np.bool_], rows: IntArray) -> float:
-    return float(of[rows].mean())

@@ -12,7 +12,6 @@ genes, which are all that the encoder reads, the two have in common.
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -23,7 +22,7 @@ from scipy.stats import kendalltau  # type: ignore[import-untyped]
 from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
-from specformer_encoder.evaluate.metrics import IntArray, bootstrap
+from specformer_encoder.evaluate.metrics import bootstrap_mean
 from specformer_encoder.evaluate.paired_shift import vial
 from specformer_encoder.ordering import gene_sequence
 
@@ -93,14 +92,10 @@ def _means(measured: npt.NDArray[np.float64], people: list[str]) -> dict[str, An
         "pairs": len(people),
         "patients": len(set(people)),
         **{
-            name: bootstrap(partial(_mean, column), people)
+            name: bootstrap_mean(column, people)
             for name, column in zip(names, measured.T, strict=True)
         },
     }
-
-
-def _mean(values: npt.NDArray[np.float64], rows: IntArray) -> float:
-    return float(np.nanmean(values[rows]))
 
 
 def _pairs(corpus: EmbeddedCorpus) -> list[tuple[int, int]]:
