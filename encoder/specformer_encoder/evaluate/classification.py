@@ -102,6 +102,17 @@ def classification(
     }
 
 
+def merged(study: str) -> str:
+    """The type with colon and rectum as one.
+
+    Examples
+    --------
+    >>> merged("TCGA-READ"), merged("TCGA-LUAD")
+    ('TCGA-COAD/READ', 'TCGA-LUAD')
+    """
+    return _MERGED.get(study, study)
+
+
 def aligned(probabilities: Probabilities, names: list[str], types: list[str]) -> Probabilities:
     """(n, K) probabilities of `types` out of those of `names`; 0 for a type not among them."""
     place = {name: k for k, name in enumerate(names)}
@@ -144,13 +155,13 @@ def judge(
         # A merged type is called when either of its parts is the most probable, as a reader of the
         # unmerged answer would take it; its probability is the sum of theirs.
         guess = column[probabilities.argmax(axis=1)]
-        merged = np.stack([probabilities[:, column == k].sum(axis=1) for k in range(len(kinds))], 1)
+        summed = np.stack([probabilities[:, column == k].sum(axis=1) for k in range(len(kinds))], 1)
         for metric in metrics:
             if metric == "accuracy":
                 scores[metric + suffix] = bootstrap_mean(truth == guess, patients)
                 continue
             statistic = (
-                MacroAUC(truth, merged)
+                MacroAUC(truth, summed)
                 if metric == AUC
                 else partial(_metric, metric, truth, guess, len(kinds))
             )

@@ -26,8 +26,8 @@ Rows = list[int]
 Probabilities = npt.NDArray[np.float64]
 
 NEIGHBOURS = 5
-#: Inverse regularisation strengths that are tried.
-STRENGTHS = (0.003, 0.03, 0.3)
+#: Inverse regularisation strengths that are tried, in half decades.
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 #: Where the optimiser stops, in the largest component of the gradient. At the default of 1e-4 the
 #: same types are named after twice the time.
 _TOLERANCE = 1e-3

@@ -21,6 +21,7 @@ from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
 from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder
+from specformer_encoder.evaluate.classification import MERGED_SUFFIX, merged
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.metrics import bootstrap_mean
 from specformer_encoder.evaluate.paired_shift import vial
@@ -35,7 +36,7 @@ def same_sample(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
     Returns
     -------
     A dictionary with `pairs`, `patients` and, with intervals, the means over pairs of `same top
-    type` (share), `cosine` (of the embeddings), `Kendall's tau` and `first genes in common` (share
+    type` (share; also with ``, COAD/READ merged``), `cosine` (of the embeddings), `Kendall's tau` and `first genes in common` (share
     of T); then `by units`: pair of units, e.g. ``counts, rsem_normalized`` → the same for its
     pairs. Only `pairs` where there are none.
     """
@@ -51,6 +52,7 @@ def same_sample(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
         found.append(
             (
                 float(types[i].top_type == types[j].top_type),
+                float(merged(types[i].top_type) == merged(types[j].top_type)),
                 float(corpus.vectors[i] @ corpus.vectors[j]),
                 tau(one, other),
                 common(one, other, length),
@@ -87,7 +89,13 @@ def common(one: npt.NDArray[np.uint16], other: npt.NDArray[np.uint16], length: i
 
 
 def _means(measured: npt.NDArray[np.float64], people: list[str]) -> dict[str, Any]:
-    names = ("same top type", "cosine", "Kendall's tau", "first genes in common")
+    names = (
+        "same top type",
+        "same top type" + MERGED_SUFFIX,
+        "cosine",
+        "Kendall's tau",
+        "first genes in common",
+    )
     return {
         "pairs": len(people),
         "patients": len(set(people)),
