@@ -1,4 +1,4 @@
-"""Which cancer type? The shipped predictor, kNN on the embedding, and the baselines beside them.
+"""Which cancer type? The shipped predictor, probes of the embedding, and the baselines beside them.
 
 All are judged on the same genome-wide test tumours of the types the release knows. Colon and
 rectum are one disease to the transcriptome, so every method is also judged with the two merged.
@@ -6,149 +6,171 @@ rectum are one disease to the transcriptome, so every method is also judged with
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from specformer_encoder.corpus import Corpus
-from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.embedder import Embedder, FloatArray
-from specformer_encoder.errors import CorpusError
-from specformer_encoder.evaluate.baselines import Predictions, knn, rank_baselines
+from specformer_encoder.embedder import Embedder
+from specformer_encoder.evaluate.baselines import Baselines
+from specformer_encoder.evaluate.embedded import EmbeddedCorpus as EmbeddedCorpus
+from specformer_encoder.evaluate.methods import Method, Probabilities, Shipped
 from specformer_encoder.evaluate.metrics import (
     Estimate,
-    accuracy,
-    balanced_accuracy,
+    IntArray,
+    MacroAUC,
     bootstrap,
+    bootstrap_mean,
     calibration_error,
-    macro_f1,
+    count_pairs,
+    of_confusion,
 )
-from specformer_encoder.packed import GENOME_WIDE
 
-Metric = Callable[[npt.NDArray[np.str_], npt.NDArray[np.str_]], float]
+SHIPPED = "SpecFormer predictor (shipped)"
+MERGED_SUFFIX = ", COAD/READ merged"
+_MERGED = {"TCGA-COAD": "TCGA-COAD/READ", "TCGA-READ": "TCGA-COAD/READ"}
+AUC = "macro AUC"
+METRICS = ("accuracy", "balanced accuracy", "macro-F1", AUC)
 
-MERGED = {"TCGA-COAD": "TCGA-COAD/READ", "TCGA-READ": "TCGA-COAD/READ"}
+
+def fit_methods(
+    corpus: EmbeddedCorpus, embedder: Embedder, baselines: Baselines
+) -> dict[str, Method]:
+    """The shipped predictor and, fitted on all training patients, every other method."""
+    types = embedder.release.heads.types
+    train, valid = (
+        [i for i, label in enumerate(corpus.labels) if label.split == split]
+        for split in ("train", "valid")
+    )
+    return {SHIPPED: Shipped(embedder), **baselines.methods(train, valid, types=types)}
 
 
-@dataclass(frozen=True)
-class EmbeddedCorpus:
-    """The corpus with its embeddings, computed once for all questions.
+def classification(
+    corpus: EmbeddedCorpus,
+    embedder: Embedder,
+    *,
+    baselines: Baselines | None = None,
+    methods: dict[str, Method] | None = None,
+) -> dict[str, Any]:
+    """Judge every method on the genome-wide test tumours.
 
-    Attributes
+    Parameters
     ----------
     corpus
-        N profiles.
-    vectors
-        (N, E) embeddings.
-    """
-
-    corpus: Corpus
-    vectors: FloatArray
-
-    @property
-    def labels(self) -> list[SampleLabel]:
-        """N labels."""
-        return self.corpus.labels
-
-    def values(self, rows: list[int]) -> FloatArray:
-        """(n, V) linear expression of some rows, NaN where not measured."""
-        return self.corpus.values(rows)
-
-    @cached_property
-    def genome_wide(self) -> npt.NDArray[np.bool_]:
-        """(N,) which profiles are no panels."""
-        return self.corpus.genes_measured() >= GENOME_WIDE
-
-    def select(self, split: str, *, tumor: bool = True, panel: bool = False) -> list[int]:
-        """Rows of one split: tumours or normals, genome-wide profiles or panels."""
-        return [
-            i
-            for i, label in enumerate(self.labels)
-            if label.split == split
-            and (label.sample_type == "tumor") == tumor
-            and self.genome_wide[i] != panel
-        ]
-
-    def known(self, split: str, types: list[str], *, panel: bool = False) -> list[int]:
-        """Rows of the tumours of these types.
-
-        Raises
-        ------
-        CorpusError
-            If there are none and they are not panels.
-        """
-        rows = [i for i in self.select(split, panel=panel) if self.labels[i].study in types]
-        if not rows and not panel:
-            raise CorpusError(
-                f"The corpus has no genome-wide {split} tumour of the release's types.",
-                "Evaluate on a corpus that has some.",
-            )
-        return rows
-
-    def people(self, rows: list[int]) -> list[str]:
-        """Patient of each row."""
-        return [self.labels[i].person for i in rows]
-
-
-def classification(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
-    """Accuracy, balanced accuracy and macro-F1 of every method, with intervals.
+        The corpus with its embeddings.
+    embedder
+        The release.
+    baselines
+        Made by `Baselines.of`; made here if not given.
+    methods
+        Made by `fit_methods`; fitted here if not given.
 
     Returns
     -------
-    A dictionary with `types`, `patients`, `profiles` and `methods`: method → metric → estimate.
+    A dictionary with
+
+    `types`, `profiles`, `patients`
+        K names and two counts.
+    `methods`
+        Method → metric → `Estimate`: ``accuracy``, ``balanced accuracy``, ``macro-F1`` and ``macro
+        AUC`` (one type against the rest), then each once more with ``, COAD/READ merged``.
+    `confusion`
+        Method → K lists of K + 1 counts, true type by named type in the order of `types`; the last
+        counts names that are none of them.
     """
     types = embedder.release.heads.types
-    train, valid, test = (corpus.known(split, types) for split in ("train", "valid", "test"))
-    y, valid_y, true = ([corpus.labels[i].study for i in rows] for rows in (train, valid, test))
-    truth, patients = np.array(true), corpus.people(test)
-    shipped = [p.top_type for p in embedder.predict(corpus.vectors[test])]
-    methods = [
-        Predictions("SpecFormer predictor (shipped)", shipped),
-        Predictions(
-            "SpecFormer embedding + kNN", knn(corpus.vectors[train], y, corpus.vectors[test])
-        ),
-        *rank_baselines(
-            corpus.values(train),
-            y,
-            corpus.values(test),
-            valid=corpus.values(valid),
-            valid_y=valid_y,
-        ),
-    ]
+    if baselines is None:
+        baselines = Baselines.of(corpus, embedder)
+    if methods is None:
+        methods = fit_methods(corpus, embedder, baselines)
+    test = corpus.known("test", types)
+    patients = corpus.people(test)
+    true = [corpus.labels[i].study for i in test]
+    views = baselines.views.take(test)
+    scores, tables = {}, {}
+    for name, method in methods.items():
+        probabilities = aligned(method.of(views), method.types, types)
+        scores[name] = judge(probabilities, true, types=types, patients=patients)
+        numbers = np.array([types.index(study) for study in true], np.int64)
+        tables[name] = count_pairs(numbers, probabilities.argmax(axis=1), len(types)).tolist()
     return {
         "types": types,
         "profiles": len(test),
         "patients": len(set(patients)),
-        "methods": {
-            method.method: _score(truth, np.array(method.types), patients) for method in methods
-        },
+        "methods": scores,
+        "confusion": tables,
     }
 
 
-def _score(
-    truth: npt.NDArray[np.str_], guess: npt.NDArray[np.str_], patients: list[str]
+def merged(study: str) -> str:
+    """The type with colon and rectum as one.
+
+    Examples
+    --------
+    >>> merged("TCGA-READ"), merged("TCGA-LUAD")
+    ('TCGA-COAD/READ', 'TCGA-LUAD')
+    """
+    return _MERGED.get(study, study)
+
+
+def aligned(probabilities: Probabilities, names: list[str], types: list[str]) -> Probabilities:
+    """(n, K) probabilities of `types` out of those of `names`; 0 for a type not among them."""
+    place = {name: k for k, name in enumerate(names)}
+    result = np.zeros((len(probabilities), len(types)))
+    for k, name in enumerate(types):
+        if name in place:
+            result[:, k] = probabilities[:, place[name]]
+    return result
+
+
+def judge(
+    probabilities: Probabilities,
+    true: list[str],
+    *,
+    types: list[str],
+    patients: list[str],
+    metrics: tuple[str, ...] = METRICS,
 ) -> dict[str, Estimate]:
-    """Every metric on the names as they are, then with colon and rectum merged."""
-    metrics = {"accuracy": accuracy, "balanced accuracy": balanced_accuracy, "macro-F1": macro_f1}
-    scores = {}
-    for suffix, names in (("", {}), (", COAD/READ merged", MERGED)):
-        t, g = (np.array([names.get(name, name) for name in side]) for side in (truth, guess))
-        for name, metric in metrics.items():
-            scores[name + suffix] = bootstrap(partial(_on_rows, metric, t, g), patients)
+    """Metrics on the types as they are, then with colon and rectum merged.
+
+    Parameters
+    ----------
+    probabilities
+        (n, K).
+    true
+        n names among `types`.
+    types
+        K names.
+    patients
+        n names.
+    metrics
+        Which of `METRICS`.
+    """
+    scores: dict[str, Estimate] = {}
+    for suffix, names in (("", {}), (MERGED_SUFFIX, _MERGED)):
+        called = [names.get(name, name) for name in types]
+        kinds = sorted(set(called))
+        column = np.array([kinds.index(name) for name in called])
+        truth = np.array([kinds.index(names.get(name, name)) for name in true], np.int64)
+        # A merged type is called when either of its parts is the most probable, as a reader of the
+        # unmerged answer would take it; its probability is the sum of theirs.
+        guess = column[probabilities.argmax(axis=1)]
+        summed = np.stack([probabilities[:, column == k].sum(axis=1) for k in range(len(kinds))], 1)
+        for metric in metrics:
+            if metric == "accuracy":
+                scores[metric + suffix] = bootstrap_mean(truth == guess, patients)
+                continue
+            statistic = (
+                MacroAUC(truth, summed)
+                if metric == AUC
+                else partial(_metric, metric, truth, guess, len(kinds))
+            )
+            scores[metric + suffix] = bootstrap(statistic, patients)
     return scores
 
 
-def _on_rows(
-    metric: Metric,
-    truth: npt.NDArray[np.str_],
-    guess: npt.NDArray[np.str_],
-    rows: npt.NDArray[np.int64],
-) -> float:
-    return metric(truth[rows], guess[rows])
+def _metric(metric: str, truth: IntArray, guess: IntArray, types: int, rows: IntArray) -> float:
+    return of_confusion(count_pairs(truth[rows], guess[rows], types))[metric]
 
 
 def doubt(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
