@@ -85,7 +85,7 @@ class CohortMedians:
                 f"{', '.join(self.studies)}.",
                 "Leave the type out, or add its cohort to the table of medians.",
             )
-        return self.logs[self.studies.index(study)]
+        return np.asarray(self.logs[self.studies.index(study)])
 
 
 def to_logs(values: FloatArray) -> FloatArray:

@@ -31,7 +31,7 @@ lies, and nothing about how its own subtypes differ.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,7 +143,7 @@ class RealTumors:
         weight = np.where(np.isnan(shifts), 0, (size / (size + _SPREAD_RATIO))[:, None])
         total = weight.sum(axis=0)
         mean = (np.nan_to_num(shifts) * weight).sum(axis=0) / np.where(total > 0, total, np.nan)
-        return mean.astype(np.float32)
+        return np.asarray(mean, np.float32)
 
     def residuals(
         self, count: int, *, without: Collection[str] = (), draw: np.random.Generator
@@ -256,25 +256,18 @@ def simulate_type(
 
 
 def simulate_types(
-    studies: Iterable[str],
-    corpus: Corpus,
-    *,
-    medians: Path,
-    profiles: int,
-    seed: int = 0,
+    profiles: Mapping[str, int], corpus: Corpus, *, medians: Path, seed: int = 0
 ) -> SimulatedTumors:
-    """Training profiles of types of which a corpus has too few tumours.
+    """Training profiles of types of which a corpus has too few tumours, and companions of others.
 
     Parameters
     ----------
-    studies
-        The types.
+    profiles
+        Type → how many in each pipeline that `RealTumors.pipelines` names.
     corpus
         Its genome-wide training tumours teach the pipelines and the residuals.
     medians
         Path of the table of cohort medians; see `CohortMedians.read`.
-    profiles
-        How many of each type in each pipeline that `RealTumors.pipelines` names.
     seed
         Of the draws.
 
@@ -289,10 +282,16 @@ def simulate_types(
     tumors = RealTumors(
         corpus.values(rows), [x.study for x in labels], [pipeline_of(x) for x in labels]
     )
-    pipelines = tumors.pipelines()
     parts = [
-        simulate_type(s, table, tumors=tumors, pipelines=pipelines, profiles=profiles, seed=seed)
-        for s in studies
+        simulate_type(
+            study,
+            table,
+            tumors=tumors,
+            pipelines=tumors.pipelines([study]),
+            profiles=number,
+            seed=seed,
+        )
+        for study, number in profiles.items()
     ]
     return concatenate(parts)
 

@@ -49,6 +49,9 @@ Represent = Callable[[FloatArray], FloatArray]
 REACHED = 0.80
 #: Simulated tumours of a type in each pipeline.
 PROFILES = 60
+#: Simulated tumours of every other type in each pipeline. They tell the classifier that neither
+#: being simulated nor having come through a pipeline says which type a tumour is of.
+COMPANIONS = 20
 #: Inverse strength of the regularisation.
 STRENGTH = 0.01
 
@@ -77,8 +80,8 @@ class Bench:
         measures, and every training profile is cut down to these. None: genome-wide tumours.
     represent
         Profiles to vectors.
-    profiles
-        Simulated tumours of a type in each pipeline.
+    profiles, companions
+        Simulated tumours of a left-out type, and of each other known one, in each pipeline.
     seed
         Of simulation and PCA.
     """
@@ -89,6 +92,7 @@ class Bench:
     panel: str | None = None
     represent: Represent = ranks
     profiles: int = PROFILES
+    companions: int = COMPANIONS
     seed: int = 0
 
     @cached_property
@@ -99,14 +103,14 @@ class Bench:
     @cached_property
     def types(self) -> list[str]:
         """Types with enough real training tumours, by name."""
-        seen = {(self._study(i), self.corpus.labels[i].person) for i in self.training}
+        seen = {(self.study(i), self.corpus.labels[i].person) for i in self.training}
         return known_types(Counter(study for study, _ in seen))
 
     @cached_property
     def tumors(self) -> RealTumors:
         """What the simulation learns from."""
         through = [pipeline_of(self.corpus.labels[i]) for i in self.training]
-        studies = [self._study(i) for i in self.training]
+        studies = [self.study(i) for i in self.training]
         return RealTumors(self.corpus.values(self.training), studies, through)
 
     @cached_property
@@ -144,38 +148,40 @@ class Bench:
         """(M, E) of the judged tumours."""
         return self.corpus.map(self.vectors, self.judged)
 
-    def _study(self, row: int) -> str:
+    def study(self, row: int) -> str:
+        """The type of one profile of the corpus."""
         return self.corpus.labels[row].study
 
     def simulate(self, studies: Iterable[str]) -> SimulatedTumors:
-        """Simulate types; nothing is learnt from any of them."""
+        """Simulate types, and companions of the others; nothing is learnt from these types."""
         left_out = list(studies)
+        known = [study for study in self.types if study in self.medians.studies]
+        wanted = dict.fromkeys(known, self.companions) | dict.fromkeys(left_out, self.profiles)
         parts = [
             simulate_type(
                 study,
                 self.medians,
                 tumors=self.tumors,
-                pipelines=self.tumors.pipelines(left_out),
-                profiles=self.profiles,
+                pipelines=self.tumors.pipelines({study, *left_out}),
+                profiles=profiles,
                 without=left_out,
                 seed=self.seed,
             )
-            for study in left_out
+            for study, profiles in wanted.items()
         ]
         return concatenate(parts)
 
-    def calls(self, simulated: SimulatedTumors) -> npt.NDArray[np.str_]:
-        """(M,) what each judged tumour is called where these stand in for their types."""
-        left_out = set(simulated.studies)
+    def calls(self, left_out: Iterable[str]) -> npt.NDArray[np.str_]:
+        """(M,) what each judged tumour is called where simulated ones stand in for these types."""
+        left_out = list(left_out)
+        simulated = self.simulate(left_out)
         keep = [
             place
             for place, row in enumerate(self.training)
-            if self._study(row) in self.types and self._study(row) not in left_out
+            if self.study(row) in self.types and self.study(row) not in left_out
         ]
-        studies = [self._study(self.training[place]) for place in keep]
-        x = self.real[keep]
-        if len(simulated):
-            x = np.concatenate([x, self.vectors(simulated.values)])
+        studies = [self.study(self.training[place]) for place in keep]
+        x = np.concatenate([self.real[keep], self.vectors(simulated.values)])
         mean = _mean(x)
         model = _classifier(x.shape[1], len(x), self.seed)
         model.fit(_filled(x, mean), [*studies, *simulated.studies])
@@ -206,16 +212,16 @@ def simulated_types(
     interval, `reached`, `false calls` (share of the other judged tumours, with interval; None where
     there are no others), and `called instead` (type → profiles, the most frequent first).
     """
-    truth = np.array([MERGED.get(bench._study(i), bench._study(i)) for i in bench.judged])
-    chosen = sorted(set(studies or {bench._study(i) for i in bench.judged}))
+    truth = np.array([MERGED.get(bench.study(i), bench.study(i)) for i in bench.judged])
+    chosen = sorted(set(studies or {bench.study(i) for i in bench.judged}))
     groups: dict[str, list[str]] = {}
     for study in chosen:
         groups.setdefault(MERGED.get(study, study), []).append(study)
     results = {}
     for name, left_out in groups.items():
-        names = bench.calls(bench.simulate(left_out))
+        names = bench.calls(left_out)
         guess = np.array([MERGED.get(called, called) for called in names])
-        taken = sum(bench._study(i) in left_out for i in bench.training)
+        taken = sum(bench.study(i) in left_out for i in bench.training)
         results[name] = {"training tumors": taken, **_score(bench, name, truth, guess)}
         progress(f"{name}: {results[name]['top-1'].value:.3f} of {results[name]['profiles']}")
     return results
@@ -230,12 +236,11 @@ def together(bench: Bench, studies: Iterable[str]) -> dict[str, Any]:
     with`: of the judged tumours of all other known types, with intervals, colon and rectum merged.
     """
     added = list(studies)
-    truth = np.array([MERGED.get(bench._study(i), bench._study(i)) for i in bench.judged])
+    truth = np.array([MERGED.get(bench.study(i), bench.study(i)) for i in bench.judged])
     before, after = (
-        np.array([MERGED.get(c, c) for c in bench.calls(bench.simulate(some))])
-        for some in ([], added)
+        np.array([MERGED.get(c, c) for c in bench.calls(some)]) for some in ([], added)
     )
-    known = np.array([bench._study(i) in set(bench.types) - set(added) for i in bench.judged])
+    known = np.array([bench.study(i) in set(bench.types) - set(added) for i in bench.judged])
     known &= _unseen(bench)
     people = [bench.corpus.labels[i].person for i, k in zip(bench.judged, known, strict=True) if k]
     return {
@@ -283,7 +288,7 @@ def _classifier(width: int, rows: int, seed: int) -> Pipeline:
 def _mean(x: FloatArray) -> FloatArray:
     """(E,) mean of what is known; 0 where nothing is."""
     known = (~np.isnan(x)).sum(axis=0)
-    return (np.nansum(x, axis=0) / np.maximum(known, 1)).astype(np.float32)
+    return np.asarray(np.nansum(x, axis=0) / np.maximum(known, 1), np.float32)
 
 
 def _filled(x: FloatArray, mean: FloatArray) -> FloatArray:
