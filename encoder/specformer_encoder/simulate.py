@@ -241,7 +241,7 @@ def simulate_type(
     Raises
     ------
     CorpusError
-        If the median is not published, or the real tumours are too few to learn from.
+        If the median is not published, or the real tumours are too few.
     """
     median, left_out = medians.of(study), {study, *without}
     draw = np.random.default_rng([seed, *study.encode()])
@@ -259,6 +259,10 @@ def simulate_types(
     profiles: Mapping[str, int], corpus: Corpus, *, medians: Path, seed: int = 0
 ) -> SimulatedTumors:
     """Training profiles of types of which a corpus has too few tumours, and companions of others.
+
+    A classifier that meets simulated tumours of one type alone may learn what is simulated and what
+    came through which pipeline; a few companions of every other type take that away
+    (`evaluate.simulated_types`).
 
     Parameters
     ----------
