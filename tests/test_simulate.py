@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import rankdata
 
 from specformer_encoder.cohort_medians import CohortMedians, from_logs, to_logs
 from specformer_encoder.corpus import Corpus
@@ -295,3 +296,28 @@ def test_training_rows_of_thin_types_come_out_as_profiles(built):
     assert len(simulate_types({}, corpus, medians=path)) == 0
     assert len({pipeline_of(label) for label in corpus.labels}) == 1
     assert len(TYPES) >= MINIMUM_TYPES
+
+
+@pytest.mark.usefixtures("few_components")
+def test_real_tumors_of_a_left_out_type_teach_nothing(built):
+    corpus, path = built
+    medians = CohortMedians.read(path)
+    bench, blind = (Bench(corpus, medians, profiles=6, companions=2) for _ in range(2))
+    own = np.array([bench.study(row) == TYPES[2] for row in bench.training])
+    blind.real[own] = 7.0
+    assert np.array_equal(bench.calls([TYPES[2]]), blind.calls([TYPES[2]]))
+    blind.real[~own] = 7.0
+    assert not np.array_equal(bench.calls([TYPES[2]]), blind.calls([TYPES[2]]))
+
+
+def test_a_panel_cuts_every_profile_down_to_its_genes(built):
+    corpus, path = built
+    bench = Bench(corpus, CohortMedians.read(path), panel="gdc")
+    bench.genes[:] = False
+    bench.genes[100:900] = True
+    rows = bench.training[:3]
+    found = bench.vectors(corpus.values(rows))
+    expected = rankdata(corpus.values(rows)[:, 100:900], axis=1) - 1
+    assert found.shape == (3, 800)
+    assert np.abs(found - expected / 799).max() < 0.003
+    assert Bench(corpus, CohortMedians.read(path), panel="rsem").judged == []
