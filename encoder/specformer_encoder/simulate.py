@@ -261,8 +261,9 @@ def simulate_types(
     """Training profiles of types of which a corpus has too few tumours, and companions of others.
 
     A classifier that meets simulated tumours of one type alone may learn what is simulated and what
-    came through which pipeline; a few companions of every other type take that away
-    (`evaluate.simulated_types`).
+    came through which pipeline. On ranks a few companions of every other type take that away; on
+    vectors that depend less on the pipeline they may do more harm than good: measure it
+    (`evaluate.simulated_types.Bench`).
 
     Parameters
     ----------
