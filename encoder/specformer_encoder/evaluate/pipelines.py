@@ -36,9 +36,9 @@ def same_sample(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
     Returns
     -------
     A dictionary with `pairs`, `patients` and, with intervals, the means over pairs of `same top
-    type` (share; also with ``, COAD/READ merged``), `cosine` (of the embeddings), `Kendall's tau` and `first genes in common` (share
-    of T); then `by units`: pair of units, e.g. ``counts, rsem_normalized`` → the same for its
-    pairs. Only `pairs` where there are none.
+    type` (share; also with ``, COAD/READ merged``), `cosine` (of the embeddings), `Kendall's tau`
+    and `first genes in common` (share of T); then `by units`: pair of units, e.g. ``counts,
+    rsem_normalized`` → the same for its pairs. Only `pairs` where there are none.
     """
     pairs = _pairs(corpus)
     if not pairs:
