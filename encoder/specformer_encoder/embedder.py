@@ -1,25 +1,29 @@
-"""The fast path: profiles → gene sequences → vectors → predictions.
+"""The fast path: profiles → gene sequences and ranks → vectors → predictions.
 
-Each profile goes through the network by itself, in float32. On two cores a batch would be hardly
-faster, because the arithmetic is the limit, and alone is what makes the promise easy to keep that
-a profile has the same vector, bit for bit, whatever it is embedded with.
+Each profile is read by itself, in float32: its gene sequence by the network (`backends`), its ranks
+by the factor model, both by the projection. That is what keeps the promise that a profile has the
+same vector, bit for bit, whatever it is embedded with.
 """
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors.torch import load_file
 
+from specformer_encoder.backends import Backend, BackendName, open_backend, usable_cores
 from specformer_encoder.errors import ExpressionValueError
+from specformer_encoder.factors import FactorModel
+from specformer_encoder.genes import vocabulary
 from specformer_encoder.heads import TypePrediction
+from specformer_encoder.lineages import lineage_content
 from specformer_encoder.model import ModelConfig, SpecFormer
-from specformer_encoder.ordering import gene_sequence
+from specformer_encoder.ordering import gene_sequence, rank_quantiles
+from specformer_encoder.projection import Projection, unit_length
+from specformer_encoder.reading import Reading, evidence
 from specformer_encoder.release import Release, open_release
 
 FloatArray = npt.NDArray[np.float32]
@@ -30,47 +34,60 @@ class Embedder:
 
     Parameters
     ----------
-    network
-        The encoder, in evaluation mode.
+    backend
+        The network.
+    config
+        Its sizes.
     idf
         (V,) information weights of the ordering.
-    centre
-        (E,) mean training vector.
+    factors
+        Reads the ranks of the whole profile.
+    projection
+        From both readings to the embedding; None while a release is being built.
     release
         Where these came from; None while a release is being built.
 
     Examples
     --------
     >>> embedder = Embedder.load()
-    >>> embedder.dimensions
-    256
+    >>> profile = np.random.default_rng(0).gamma(1, size=(1, embedder.genes)).astype(np.float32)
+    >>> embedder.embed(profile).shape == (1, embedder.dimensions)
+    True
     """
 
     def __init__(
-        self, network: SpecFormer, idf: FloatArray, centre: FloatArray, release: Release | None
+        self,
+        backend: Backend,
+        config: ModelConfig,
+        idf: FloatArray,
+        factors: FactorModel,
+        projection: Projection | None = None,
+        release: Release | None = None,
     ) -> None:
-        # One thread for one profile: two on two busy cores wait for each other and take several
-        # times the CPU time, and the order of the sums would depend on the machine's core count.
-        # Many profiles are spread over the cores instead, each by itself.
-        torch.set_num_threads(1)
-        self.network = network.eval().float()
+        self.backend = backend
+        self.config = config
         self.idf = idf
-        self.centre = centre
+        self.factors = factors
+        self._projection = projection
         self._release = release
 
     @classmethod
-    def load(cls, path: Path | None = None) -> Embedder:
+    def load(cls, path: Path | None = None, *, backend: BackendName = "auto") -> Embedder:
         """Open a release, the bundled one by default.
 
         Raises
         ------
         ReleaseError
             If the release is missing, damaged, or of another vocabulary.
+        BackendError
+            If the backend cannot be used.
         """
         release = open_release(path)
-        network = SpecFormer(ModelConfig(**release.manifest["model"]))
+        config = ModelConfig(**release.manifest["model"])
+        network = SpecFormer(config)
         network.load_state_dict(load_file(release.path / "encoder.safetensors"))
-        return cls(network, release.idf, release.centre, release)
+        engine = open_backend(network, backend)
+        return cls(engine, config, release.idf, release.factors, release.projection, release)
 
     @property
     def release(self) -> Release:
@@ -80,55 +97,73 @@ class Embedder:
         return self._release
 
     @property
+    def projection(self) -> Projection:
+        """From what is read to the embedding."""
+        if self._projection is None:
+            raise RuntimeError("this embedder belongs to a release that is still being built")
+        return self._projection
+
+    @property
     def dimensions(self) -> int:
         """Width of an embedding, E."""
-        return self.network.config.width
+        return self.projection.matrix.shape[1]
 
-    def pooled(self, values: FloatArray) -> FloatArray:
-        """(S, V) profiles → (S, E) vectors before centring and scaling."""
-        if values.ndim != 2 or values.shape[1] != self.network.config.genes:
-            raise ExpressionValueError(
-                f"Profiles must be samples × {self.network.config.genes} vocabulary genes; got "
-                f"shape {values.shape}.",
-                "Use `load_profiles`, which puts a file's genes in vocabulary order.",
-            )
-        if len(values) == 1:
-            return self._pool_one(values[0])[None]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            rows = list(pool.map(self._pool_one, values))
-        return np.stack(rows) if rows else np.empty((0, self.dimensions), np.float32)
+    @property
+    def genes(self) -> int:
+        """Size of the vocabulary, V."""
+        return self.config.genes
 
-    def _pool_one(self, profile: FloatArray) -> FloatArray:
-        sequence = gene_sequence(profile, self.idf, self.network.config.length).astype(np.int64)
-        with torch.inference_mode():
-            states = self.network.states(torch.from_numpy(sequence)[None])
-            return np.asarray(self.network.pool(states)[0].numpy())
-
-    def embed(self, values: FloatArray) -> FloatArray:
-        """Embed profiles.
+    def read(self, values: FloatArray) -> Reading:
+        """Read profiles.
 
         Parameters
         ----------
         values
             (S, V) linear expression over the vocabulary, NaN where not measured.
 
-        Returns
-        -------
-        (S, E) float32 vectors of unit length. The same profile gives the same bits in any batch.
-
         Raises
         ------
         ExpressionValueError
             If the profiles are not over the vocabulary.
         """
-        return unit_length(self.pooled(values) - self.centre)
+        if values.ndim != 2 or values.shape[1] != self.genes:
+            raise ExpressionValueError(
+                f"Profiles must be samples × {self.genes} vocabulary genes; got "
+                f"shape {values.shape}.",
+                "Use `load_profiles`, which puts a file's genes in vocabulary order.",
+            )
+        with ThreadPoolExecutor(usable_cores()) as threads:
+            sequences = list(threads.map(self._sequence, values))
+            ranks = list(threads.map(rank_quantiles, values))
+            factors = list(threads.map(self.factors.read, ranks))
+        z = np.array([z for z, _ in factors], np.float32).reshape(-1, self.factors.size)
+        quantiles = np.array(ranks, np.uint8).reshape(values.shape)
+        return Reading(
+            raw=np.concatenate([self.backend.pool(sequences), z], axis=1),
+            explained=np.array([explained for _, explained in factors], np.float32),
+            lineages=lineage_content(quantiles, vocabulary().symbols),
+            measured=(~np.isnan(values)).mean(axis=1, dtype=np.float32),
+        )
 
-    def predict(self, embeddings: FloatArray) -> list[TypePrediction]:
-        """Cancer types with probability, prediction set and doubt, for (S, E) embeddings."""
-        return self.release.heads.predict(embeddings)
+    def _sequence(self, profile: FloatArray) -> npt.NDArray[np.uint16]:
+        return gene_sequence(profile, self.idf, self.config.length)
 
+    def embeddings(self, reading: Reading) -> FloatArray:
+        """(S, E) float32 vectors of unit length of what was read.
 
-def unit_length(vectors: FloatArray) -> FloatArray:
-    """(S, E) rows scaled to Euclidean length one."""
-    length = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-    return np.asarray(vectors / length, np.float32)
+        The same profile gives the same bits in any batch.
+        """
+        # Row by row: a product of matrices may sum in another order for another number of rows.
+        rows = [self.projection.apply(raw) for raw in reading.raw]
+        return unit_length(np.array(rows, np.float32).reshape(-1, self.dimensions))
+
+    def embed(self, values: FloatArray) -> FloatArray:
+        """Read and embed (S, V) profiles; see `read` and `embeddings`."""
+        return self.embeddings(self.read(values))
+
+    def predict(self, reading: Reading) -> list[TypePrediction]:
+        """Cancer types with probability, prediction set and doubt of what was read."""
+        return self.release.heads.predict(
+            self.embeddings(reading), evidence(reading, self.projection), share=reading.measured
+        )
+

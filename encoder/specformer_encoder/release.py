@@ -2,7 +2,10 @@
 
     release.json          id, sizes, vocabulary hash, how it was trained, SHA-256 of every file
     encoder.safetensors   weights of the network (bfloat16)
-    genes.safetensors     idf of the ordering, centre of the embedding
+    genes.safetensors     idf of the ordering
+    factors.safetensors   factor model of the ranks (loadings in float16)
+    projection.safetensors
+                          from network and factors to the embedding
     heads.safetensors     arrays of the heads; their other parameters are in heads.json
     heads.json
     vocabulary.txt        Ensembl ids, one a line, in token order
@@ -27,13 +30,15 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import ReleaseError
+from specformer_encoder.factors import FactorModel
 from specformer_encoder.files import move_into_place, sha256_of, sync_tree
 from specformer_encoder.heads import Heads
+from specformer_encoder.projection import Projection
 
 FloatArray = npt.NDArray[np.float32]
 
 BUNDLED = Path(__file__).parent / "bundled"
-FORMAT = 1
+FORMAT = 2
 _REMEDY = "Reinstall specformer-mcp, or build a release with `specformer release build`."
 
 
@@ -55,8 +60,10 @@ class Release:
         V Ensembl ids.
     idf
         (V,) information weights of the ordering.
-    centre
-        (E,) mean training vector, subtracted before vectors are scaled to unit length.
+    factors
+        Factor model of the ranks.
+    projection
+        From network and factors to the embedding.
     heads
         The fitted heads.
     """
@@ -67,7 +74,8 @@ class Release:
     manifest: dict[str, Any]
     vocabulary: list[str]
     idf: FloatArray
-    centre: FloatArray
+    factors: FactorModel
+    projection: Projection
     heads: Heads
 
 
@@ -121,8 +129,7 @@ def open_release(path: Path | None = None) -> Release:
             f"version of specformer-mcp ({len(vocabulary())}).",
             "Use the specformer-mcp version that the release was built with.",
         )
-    heads_fields: dict[str, Any] = json.loads((path / "heads.json").read_text(encoding="utf-8"))
-    heads_fields |= load_file(path / "heads.safetensors")
+    settings: dict[str, Any] = json.loads((path / "heads.json").read_text(encoding="utf-8"))
     return Release(
         path=path,
         id=manifest["id"],
@@ -130,8 +137,9 @@ def open_release(path: Path | None = None) -> Release:
         manifest=manifest,
         vocabulary=names,
         idf=genes["idf"],
-        centre=genes["centre"],
-        heads=Heads(**heads_fields),
+        factors=FactorModel.from_tensors(load_file(path / "factors.safetensors")),
+        projection=Projection(**load_file(path / "projection.safetensors")),
+        heads=Heads.of(load_file(path / "heads.safetensors"), settings),
     )
 
 
@@ -157,7 +165,8 @@ def write_release(
     model: dict[str, int],
     vocabulary: list[str],
     idf: FloatArray,
-    centre: FloatArray,
+    factors: FactorModel,
+    projection: Projection,
     heads: Heads,
     training: dict[str, Any],
 ) -> None:
@@ -173,7 +182,7 @@ def write_release(
         Weights by name, torch tensors.
     model
         Fields of the model's configuration.
-    vocabulary, idf, centre, heads
+    vocabulary, idf, factors, projection, heads
         As in `Release`.
     training
         How it was trained; goes into the manifest as it is.
@@ -186,8 +195,12 @@ def write_release(
     partial.mkdir(parents=True)
     try:
         safetensors.torch.save_file(encoder, partial / "encoder.safetensors")
-        genes = {"idf": np.ascontiguousarray(idf), "centre": np.ascontiguousarray(centre)}
-        safetensors.numpy.save_file(genes, partial / "genes.safetensors")
+        for name, tensors in (
+            ("genes", {"idf": np.ascontiguousarray(idf)}),
+            ("factors", factors.tensors()),
+            ("projection", projection.tensors()),
+        ):
+            safetensors.numpy.save_file(tensors, partial / f"{name}.safetensors")
         (partial / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
         safetensors.numpy.save_file(heads.tensors(), partial / "heads.safetensors")
         _write_json(partial / "heads.json", heads.settings())

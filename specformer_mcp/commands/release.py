@@ -16,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--corpus", type=Path, required=True, metavar="DIR", help="built corpus that it trained on"
     )
+    build.add_argument(
+        "--medians",
+        type=Path,
+        metavar="FILE",
+        help="published cohort medians (Parquet): also know types with hardly any real tumour",
+    )
     build.add_argument("--out", type=Path, required=True, metavar="DIR")
     build.add_argument("--id", required=True, metavar="NAME", help="e.g. specformer-0.1.0")
     info = actions.add_parser("info", help="check a release and show what it is")
@@ -40,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         corpus=Corpus.open(args.corpus),
         out=args.out,
         release_id=args.id,
+        medians=args.medians,
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(f"{args.out}: {sum(f.stat().st_size for f in args.out.iterdir()) / 1e6:.1f} MB")

@@ -32,7 +32,7 @@ import torch
 from scipy.sparse import csr_array  # type: ignore[import-untyped]
 from sklearn.utils.extmath import randomized_svd
 
-from specformer_encoder.embedder import Embedder, unit_length
+from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.evaluate import paired_shift
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
@@ -46,10 +46,9 @@ from specformer_encoder.evaluate.methods import (
     logistic,
     neighbours,
 )
-from specformer_encoder.evaluate.views import Views, look
+from specformer_encoder.evaluate.views import END, Views, look
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.ordering import quantile_values
-from specformer_encoder.packed import END
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -192,15 +191,9 @@ class Baselines:
     @classmethod
     def of(cls, corpus: EmbeddedCorpus, embedder: Embedder) -> Baselines:
         """Look at every profile of the corpus once; takes some minutes for ten thousand."""
-        config, everyone = embedder.network.config, list(range(len(corpus.labels)))
-        views = look(
-            corpus.values,
-            everyone,
-            vectors=corpus.vectors,
-            idf=embedder.idf,
-            length=config.length,
-        )
-        return cls(corpus, views, config=config)
+        everyone = list(range(len(corpus.labels)))
+        views = look(corpus.values, everyone, embedder, reading=corpus.reading)
+        return cls(corpus, views, config=embedder.config)
 
     def __call__(self, train: Rows, valid: Rows, *, types: list[str]) -> Mapping[str, Predictor]:
         """Fit on rows; see `methods.Fit`. Whole tumour profiles of `types` are what is fitted."""

@@ -37,7 +37,7 @@ def fit_methods(
     corpus: EmbeddedCorpus, embedder: Embedder, baselines: Baselines
 ) -> dict[str, Method]:
     """The shipped predictor and, fitted on all training patients, every other method."""
-    types = embedder.release.heads.types
+    types = corpus.judged_types
     train, valid = (
         [i for i, label in enumerate(corpus.labels) if label.split == split]
         for split in ("train", "valid")
@@ -69,8 +69,8 @@ def classification(
     -------
     A dictionary with
 
-    `types`, `profiles`, `patients`
-        K names and two counts.
+    `types`, `judged`, `profiles`, `patients`
+        K names that the release knows, those of them that are judged on, and two counts.
     `methods`
         Method → metric → `Estimate`: ``accuracy``, ``balanced accuracy``, ``macro-F1`` and ``macro
         AUC`` (one type against the rest), then each once more with ``, COAD/READ merged``.
@@ -83,7 +83,7 @@ def classification(
         baselines = Baselines.of(corpus, embedder)
     if methods is None:
         methods = fit_methods(corpus, embedder, baselines)
-    test = corpus.known("test", types)
+    test = corpus.known("test", corpus.judged_types)
     patients = corpus.people(test)
     true = [corpus.labels[i].study for i in test]
     views = baselines.views.take(test)
@@ -95,6 +95,7 @@ def classification(
         tables[name] = count_pairs(numbers, probabilities.argmax(axis=1), len(types)).tolist()
     return {
         "types": types,
+        "judged": corpus.judged_types,
         "profiles": len(test),
         "patients": len(set(patients)),
         "methods": scores,
@@ -172,43 +173,3 @@ def judge(
 def _metric(metric: str, truth: IntArray, guess: IntArray, types: int, rows: IntArray) -> float:
     return of_confusion(count_pairs(truth[rows], guess[rows], types))[metric]
 
-
-def doubt(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
-    """Calibration, conformal coverage and what is flagged as unlike the training tumours.
-
-    Returns
-    -------
-    A dictionary with `expected calibration error`, `coverage of the prediction set`, `types in
-    the prediction set` (mean) and `flagged`: group of test profiles → share flagged.
-    """
-    types = embedder.release.heads.types
-    test = corpus.known("test", types)
-    patients = corpus.people(test)
-    predictions = embedder.predict(corpus.vectors[test])
-    truth = [corpus.labels[i].study for i in test]
-    confidence = np.array([next(iter(p.probabilities.values())) for p in predictions])
-    right = np.array([p.top_type == t for p, t in zip(predictions, truth, strict=True)])
-    inside = np.array([t in p.prediction_set for p, t in zip(predictions, truth, strict=True)])
-    size = np.array([len(p.prediction_set) for p in predictions])
-    other = [i for i in corpus.select("test") if corpus.labels[i].study not in types]
-    groups = {
-        "known tumour types": test,
-        "tumour types the release does not know": other,
-        "normal tissue": corpus.select("test", tumor=False),
-    }
-    return {
-        "expected calibration error": bootstrap(
-            lambda r: calibration_error(confidence[r], right[r]), patients
-        ),
-        "coverage of the prediction set": bootstrap(lambda r: inside[r].mean(), patients),
-        "types in the prediction set": bootstrap(lambda r: size[r].mean(), patients),
-        "flagged": {name: _flagged(corpus, embedder, rows) for name, rows in groups.items()},
-    }
-
-
-def _flagged(corpus: EmbeddedCorpus, embedder: Embedder, rows: list[int]) -> dict[str, Any]:
-    if not rows:
-        return {"profiles": 0}
-    flags = np.array([p.out_of_distribution for p in embedder.predict(corpus.vectors[rows])])
-    share = bootstrap(lambda r: flags[r].mean(), corpus.people(rows))
-    return {"profiles": len(rows), "share": share}

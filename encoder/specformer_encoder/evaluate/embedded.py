@@ -10,8 +10,12 @@ import numpy.typing as npt
 
 from specformer_encoder.corpus import Corpus
 from specformer_encoder.corpus.labels import SampleLabel
+from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import CorpusError
+from specformer_encoder.heads import known_types
 from specformer_encoder.packed import GENOME_WIDE
+from specformer_encoder.reading import Reading
+from specformer_encoder.release_build import read_rows, tumor_patients
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -24,12 +28,21 @@ class EmbeddedCorpus:
     ----------
     corpus
         N profiles.
+    reading
+        What the release read of all N.
     vectors
         (N, E) embeddings.
     """
 
     corpus: Corpus
+    reading: Reading
     vectors: FloatArray
+
+    @classmethod
+    def of(cls, corpus: Corpus, embedder: Embedder) -> EmbeddedCorpus:
+        """Read and embed every profile; takes minutes for ten thousand."""
+        read = read_rows(embedder.read, corpus, range(len(corpus))).reading
+        return cls(corpus, read, embedder.embeddings(read))
 
     @property
     def labels(self) -> list[SampleLabel]:
@@ -39,6 +52,15 @@ class EmbeddedCorpus:
     def values(self, rows: list[int]) -> FloatArray:
         """(n, V) linear expression of some rows, NaN where not measured."""
         return self.corpus.values(rows)
+
+    @cached_property
+    def judged_types(self) -> list[str]:
+        """Types with genome-wide tumours of enough training patients: what methods are judged on.
+
+        A release may know more, from panels or simulated tumours; calling one of these is wrong.
+        """
+        train = [self.labels[i] for i in self.select("train")]
+        return known_types(tumor_patients(train))
 
     @cached_property
     def genome_wide(self) -> npt.NDArray[np.bool_]:

@@ -112,7 +112,7 @@ class Shipped:
 
     def of(self, views: Views) -> Probabilities:
         """(n, K) calibrated probability of each type."""
-        predictions = self.embedder.predict(views.vectors)
+        predictions = self.embedder.predict(views.reading)
         return np.array([[p.probabilities[name] for name in self.types] for p in predictions])
 
 

@@ -43,12 +43,12 @@ def panels(
     `coverage` and `flagged` of the shipped predictor (`Estimate`) and `methods`: method →
     ``accuracy`` → `Estimate`.
     """
-    types = embedder.release.heads.types
     if baselines is None:
         baselines = Baselines.of(corpus, embedder)
     if methods is None:
         methods = fit_methods(corpus, embedder, baselines)
-    wide, real = corpus.known("test", types), corpus.known("test", types, panel=True)
+    wide = corpus.known("test", corpus.judged_types)
+    real = corpus.known("test", corpus.judged_types, panel=True)
     measured = corpus.corpus.genes_measured()
     groups = {}
     for share in SHARES:
@@ -74,13 +74,7 @@ def take_out(values: FloatArray, share: float, draw: np.random.Generator) -> Flo
 
 def _thinned(corpus: EmbeddedCorpus, embedder: Embedder, rows: list[int], share: float) -> Views:
     draw = np.random.default_rng(0)
-    return look(
-        lambda some: take_out(corpus.values(some), share, draw),
-        rows,
-        vectors=embedder.embed,
-        idf=embedder.idf,
-        length=embedder.network.config.length,
-    )
+    return look(lambda some: take_out(corpus.values(some), share, draw), rows, embedder)
 
 
 def _score(
@@ -94,7 +88,7 @@ def _score(
     types = embedder.release.heads.types
     truth = np.array([corpus.labels[i].study for i in rows])
     people = corpus.people(rows)
-    predictions = embedder.predict(views.vectors)
+    predictions = embedder.predict(views.reading)
     pairs = zip(predictions, truth, strict=True)
     inside = np.array([study in p.prediction_set for p, study in pairs])
     flags = np.array([p.out_of_distribution for p in predictions])

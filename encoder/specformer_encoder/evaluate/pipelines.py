@@ -44,8 +44,8 @@ def same_sample(corpus: EmbeddedCorpus, embedder: Embedder) -> dict[str, Any]:
     if not pairs:
         return {"pairs": 0}
     rows = sorted({i for pair in pairs for i in pair})
-    types = dict(zip(rows, embedder.predict(corpus.vectors[rows]), strict=True))
-    length = embedder.network.config.length
+    types = dict(zip(rows, embedder.predict(corpus.reading.rows(rows)), strict=True))
+    length = embedder.config.length
     found = []
     for i, j in pairs:
         one, other = (gene_sequence(values, embedder.idf) for values in corpus.values([i, j]))

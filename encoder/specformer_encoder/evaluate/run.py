@@ -9,7 +9,8 @@ from typing import Any
 
 from specformer_encoder.corpus import Corpus
 from specformer_encoder.embedder import Embedder
-from specformer_encoder.evaluate.classification import EmbeddedCorpus, classification, doubt
+from specformer_encoder.evaluate.classification import classification
+from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.metrics import Estimate
 from specformer_encoder.evaluate.panels import panels
 from specformer_encoder.evaluate.pipelines import same_sample

@@ -1,0 +1,181 @@
+"""Fit everything behind network and factors: the projection, and the heads on the embedding.
+
+One function for the release, and for an evaluation that leaves patients, sources or types out and
+fits all of it anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from specformer_encoder.corpus.labels import cohort_of
+from specformer_encoder.doubt import fit_calibration, fit_conformal, patient_weights
+from specformer_encoder.errors import CorpusError
+from specformer_encoder.heads import MINIMUM_TUMORS, Heads, class_weights
+from specformer_encoder.novelty_fit import LabelledEvidence, fit_novelty
+from specformer_encoder.projection import FloatArray, Projection, fit_projection, unit_length
+from specformer_encoder.reading import Labelled, Reading, evidence
+
+#: Inverse regularisation strengths that are tried, for unit vectors divided by their mean spread;
+#: validation log-loss chooses.
+STRENGTHS = (0.03, 0.1, 0.3, 1.0)
+#: Where the optimiser stops; at scikit-learn's 1e-4 the same types are named after twice the time.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a readout is fitted on.
+
+    Attributes
+    ----------
+    train, valid
+        Genome-wide profiles, tumours and normals. Training ones fit; validation ones choose the
+        regularisation and set calibration, sets and novelty.
+    thinned, thinned_valid
+        The same with a random share of their genes only, so that a panel is nothing new.
+    panels
+        Gene panels of training patients.
+    simulated
+        Tumours simulated from published cohort medians; types with hardly any real one.
+    """
+
+    train: Labelled
+    valid: Labelled
+    thinned: Labelled
+    thinned_valid: Labelled
+    panels: Labelled
+    simulated: Labelled
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """A fitted projection and the heads on it."""
+
+    projection: Projection
+    heads: Heads
+
+    def embeddings(self, reading: Reading) -> FloatArray:
+        """(S, E) of unit length."""
+        return unit_length(self.projection.apply(reading.raw))
+
+
+def fit_readout(material: Material, types: list[str]) -> Readout:
+    """Fit projection and heads.
+
+    Parameters
+    ----------
+    material
+        See there.
+    types
+        The types to know; see `heads.known_types`.
+
+    Raises
+    ------
+    CorpusError
+        If fewer than two types are to be known, or validation has no tumour of any.
+    """
+    valid = material.valid.of_types(types)
+    if len(types) < 2 or not len(valid):
+        raise CorpusError(
+            f"The corpus has {len(types)} cancer types with at least {MINIMUM_TUMORS} training "
+            f"tumours and {len(valid)} validation tumours of them; two types and some validation "
+            "tumours are needed.",
+            "Add labelled tumours, or fix the split column of samples.tsv.",
+        )
+    projection = fit_projection(
+        material.train.reading.raw, [cohort_of(label) for label in material.train.labels]
+    )
+    weight, bias = _fit_types(material, projection, types)
+
+    def logits(of: Labelled) -> npt.NDArray[np.float64]:
+        vectors = unit_length(projection.apply(of.reading.raw)).astype(np.float64)
+        return np.asarray(vectors @ weight.T + bias)
+
+    set_on = Labelled.join([valid, material.thinned_valid.of_types(types)])
+    truth = _numbers(set_on, types)
+    calibration = fit_calibration(
+        logits(set_on), truth, set_on.reading.measured, patient_weights(set_on.people, truth)
+    )
+    probabilities = calibration.probabilities(logits(valid), valid.reading.measured)
+    known = Labelled.join([material.train, material.simulated])
+    heads = Heads(
+        types=types,
+        weight=weight.astype(np.float32),
+        bias=bias.astype(np.float32),
+        simulated=sorted(set(material.simulated.studies) & set(types)),
+        calibration=calibration,
+        sets=fit_conformal(probabilities, _numbers(valid, types), valid.people),
+        novelty=fit_novelty(
+            labelled_evidence(known, projection),
+            labelled_evidence(material.valid, projection),
+            types=types,
+            poor=evidence(material.thinned_valid.of_types(types).reading, projection),
+        ),
+    )
+    return Readout(projection, heads)
+
+
+def labelled_evidence(profiles: Labelled, projection: Projection) -> LabelledEvidence:
+    """The evidence with its labels."""
+    labels = profiles.labels
+    return LabelledEvidence(
+        evidence(profiles.reading, projection),
+        [label.study for label in labels],
+        np.array([label.sample_type == "tumor" for label in labels], bool),
+        [cohort_of(label) for label in labels],
+        [f"{label.source}.{label.unit}" for label in labels],
+        [label.person for label in labels],
+    )
+
+
+def _numbers(profiles: Labelled, types: list[str]) -> npt.NDArray[np.int64]:
+    """(N,) place of each study in `types`."""
+    return np.array([types.index(study) for study in profiles.studies], np.int64)
+
+
+def _fit_types(
+    material: Material, projection: Projection, types: list[str]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Logistic regression on the embeddings, every type weighing the same: (K, E) and (K,)."""
+    from sklearn.linear_model import LogisticRegression
+
+    fitting = Labelled.join(
+        [material.train, material.thinned, material.panels, material.simulated]
+    ).of_types(types)
+    choosing = Labelled.join([material.valid, material.thinned_valid]).of_types(types)
+    x = unit_length(projection.apply(fitting.reading.raw))
+    xv = unit_length(projection.apply(choosing.reading.raw)).astype(np.float64)
+    y, yv = _numbers(fitting, types), _numbers(choosing, types)
+    # One scale for all columns: standardising each would undo the projection's weights.
+    scale = max(float(x.std(axis=0).mean()), 1e-6)
+    weights = class_weights(fitting.studies).astype(np.float32)
+    patients = patient_weights(choosing.people, yv)
+    best: tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=2000, tol=_TOLERANCE)
+        model.fit(x / scale, y, sample_weight=weights)
+        weight, bias = _for_every_class(model, scale, len(types))
+        logits = xv @ weight.T + bias
+        # Calibration comes after, so strengths are compared each at its own best scale.
+        calibrated = fit_calibration(logits, yv, choosing.reading.measured, patients)
+        p = calibrated.probabilities(logits, choosing.reading.measured)[np.arange(len(yv)), yv]
+        loss = float(-(patients * np.log(np.maximum(p, 1e-12))).sum())
+        if best is None or loss < best[0]:
+            best = loss, weight, bias
+    assert best is not None  # noqa: S101 - STRENGTHS is not empty
+    return best[1], best[2]
+
+
+def _for_every_class(
+    model: object, scale: float, K: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(K, E) and (K,); of two classes scikit-learn gives the logit of the second alone."""
+    weight = np.asarray(model.coef_, np.float64) / scale  # type: ignore[attr-defined]
+    bias = np.asarray(model.intercept_, np.float64)  # type: ignore[attr-defined]
+    if K == 2:
+        return np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return weight, bias
