@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from specformer_encoder.embedder import Embedder, FloatArray
+from specformer_encoder.embedder import Embedder
 from specformer_encoder.evaluate.baselines import Baselines
 from specformer_encoder.evaluate.classification import SHIPPED, aligned, fit_methods
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import Method, top
 from specformer_encoder.evaluate.metrics import bootstrap_mean
 from specformer_encoder.evaluate.views import Views, look
+from specformer_encoder.material import take_out
 
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)
 
@@ -64,12 +65,6 @@ def panels(
             views = baselines.views.take(rows)
             groups[name] = _score(corpus, embedder, rows, views, measured[rows], methods)
     return groups
-
-
-def take_out(values: FloatArray, share: float, draw: np.random.Generator) -> FloatArray:
-    """(N, V) profiles in which all but a random share of the genes, new in each, is unmeasured."""
-    kept = draw.random(values.shape, dtype=np.float32) < share
-    return np.where(kept, values, np.float32(np.nan))
 
 
 def _thinned(corpus: EmbeddedCorpus, embedder: Embedder, rows: list[int], share: float) -> Views:
