@@ -1,4 +1,4 @@
-r"""Is a sample like any tumour of the types that the release knows?
+r"""Whether a sample is like any tumour of the types that the release knows.
 
 A classifier shares its certainty out among the types it was taught; it is as sure of a normal
 kidney, a leukaemia or a file with its gene names mixed up. Four questions are asked instead, each
@@ -15,20 +15,25 @@ answered by a p-value: the share of validation tumours of known types that are a
   that is new looks like a new disease. The denominator is that of the predictive distribution, for
   the mean of twelve profiles is itself uncertain.
 * **Normal tissue**: the logit of a logistic regression of normal tissue against known tumours.
-* **Misfit**: how far the gene-to-gene pattern of the profile is from that of expression profiles,
-  as 1 less the share of its variance that the factor model explains. Swapped or scrambled genes,
-  another species, noise. Its reference also holds thinned and shallow views of the validation
-  tumours, since a poor measurement of a known tumour is still one.
+* **Misfit**: how unlikely the gene-to-gene pattern of the profile is under the factor model with
+  loadings W and noise ψ, by the squared Mahalanobis distance of its centred ranks x per measured
+  gene, :math:`x^\top (W W^\top + Ψ)^{-1} x / n = (|x - W z|^2_Ψ + |z|^2) / n`. It is near 1 for any
+  number of genes. Swapped or scrambled genes, another species, noise, tissue that the factors have
+  never met. The reference also holds thinned and shallow views of the validation tumours, since a
+  poor measurement of a known tumour is still one. The share of variance explained would do for
+  scrambled genes, but not for a new tissue, of which the factors explain much and leave more.
 * **Lineages**: the content of cells that any piece of tissue holds; see `lineages`. Cell lines.
 
-They become one number as in the weighted Bonferroni method, :math:`c = \min_j p_j / w_j` with weights
-that sum to one (C. Genovese, K. Roeder, L. Wasserman, Biometrika 93:509, 2006). That bounds a
-p-value; the typicality of a profile is exact, the share of validation tumours whose c is no
-larger, theirs being taken against the other validation tumours. What was tried besides on validation
-patients, and was worse for at least one kind of odd profile: relative Mahalanobis distance, cosine
-and k nearest neighbours (types held out: one has an area under the ROC curve below 0.8), largest
-logit and energy (0.85), logistic regression against everything else in the corpus (blind to what
-the corpus lacks), Simes' and Fisher's combinations.
+They become one number as in the weighted Bonferroni method, :math:`c = \min_j p_j / w_j` with
+weights that sum to one (C. Genovese, K. Roeder, L. Wasserman, Biometrika 93:509, 2006). That bounds
+a p-value. The typicality of a profile is the share of validation tumours whose c is no larger,
+theirs being taken against the other validation tumours.
+
+What was tried besides on validation patients and was worse for some kind of odd profile: relative
+Mahalanobis distance (J. Ren et al., 2021), cosine and k nearest neighbours (of the types held out,
+one has an area under the ROC curve below 0.8), largest logit and energy (0.85), logistic regression
+against everything else in the corpus (blind to what the corpus lacks), Simes' and Fisher's
+combinations.
 
 Scoring needs numpy alone; `novelty_fit` fits.
 """
@@ -43,12 +48,13 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 #: Share of known tumours that may be flagged.
 LEVEL = 0.05
 #: The questions and their share of that level. Normal tissue and mixed-up genes lie so far out
 #: that a small share does for them; a type that was never seen needs the most.
-QUESTIONS = {"distance": 0.6, "normal": 0.15, "misfit": 0.1, "lineages": 0.15}
+QUESTIONS = {"distance": 0.5, "normal": 0.15, "misfit": 0.25, "lineages": 0.1}
 WEIGHTS = np.array(list(QUESTIONS.values()))
 
 
@@ -61,7 +67,7 @@ class Evidence:
     vectors
         (S, E) projected profiles before they are scaled to unit length.
     misfit
-        (S,) 1 − share of the measured ranks' variance that the factors explain.
+        (S,) squared Mahalanobis distance under the factor model, per measured gene.
     lineages
         (S,) of `lineages.lineage_content`; NaN where it says nothing.
     """
@@ -73,8 +79,8 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def rows(self, rows: npt.ArrayLike) -> Evidence:
-        """Some of the profiles."""
+    def rows(self, rows: IntArray) -> Evidence:
+        """Some of the profiles, by number."""
         return Evidence(self.vectors[rows], self.misfit[rows], self.lineages[rows])
 
 
