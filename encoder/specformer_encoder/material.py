@@ -18,6 +18,7 @@ from specformer_encoder.heads import known_types
 from specformer_encoder.ordering import rank_quantiles
 from specformer_encoder.reading import Labelled, Reading
 from specformer_encoder.readout import Material
+from specformer_encoder.shifts import pipeline_of
 from specformer_encoder.simulate import simulate_types
 
 Progress = Callable[[str], None]
@@ -65,12 +66,15 @@ def read_material(
     medians
         Table of published cohort medians, or None.
     """
-    progress(f"reading {len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles")
+    progress(
+        f"reading {2 * len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles"
+    )
     return Material(
         train=read_rows(embedder.read, corpus, train),
         valid=read_rows(embedder.read, corpus, valid),
         panels=read_rows(embedder.read, corpus, panels),
         valid_panels=read_rows(embedder.read, corpus, valid_panels),
+        shifted=_shifted(embedder, corpus, train),
         thinned_valid=read_rows(thinner(embedder), corpus, valid),
         shallow_valid=read_rows(_shallow(embedder), corpus, valid),
         simulated=_simulated(embedder, corpus, medians, progress),
@@ -112,6 +116,22 @@ def thinner(embedder: Embedder) -> Callable[[FloatArray], Reading]:
         return embedder.read(np.concatenate(rows) if rows else values)
 
     return read
+
+
+def _shifted(embedder: Embedder, corpus: Corpus, train: npt.NDArray[np.int64]) -> Labelled:
+    """Each training profile once more, as another pipeline that it can be moved to has it."""
+    draw, shifts = np.random.default_rng(3), corpus.packed().shifts
+    origin = [pipeline_of(corpus.labels[row].source, corpus.labels[row].unit) for row in train]
+    moved = [(row, name) for row, name in zip(train, origin, strict=True) if shifts.targets(name)]
+    parts = [embedder.read(np.empty((0, embedder.genes), np.float32))]
+    for start in range(0, len(moved), _BLOCK):
+        some = moved[start : start + _BLOCK]
+        values = corpus.values([row for row, _ in some])
+        for profile, (_, name) in zip(values, some, strict=True):
+            targets = shifts.targets(name)
+            profile *= np.exp2(shifts.between(name, targets[draw.integers(len(targets))]))
+        parts.append(embedder.read(values))
+    return Labelled(Reading.join(parts), [corpus.labels[row] for row, _ in moved])
 
 
 def _shallow(embedder: Embedder) -> Callable[[FloatArray], Reading]:
