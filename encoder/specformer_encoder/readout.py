@@ -48,9 +48,9 @@ class Material:
     panels, valid_panels
         Gene panels of the same patients.
     shifted
-        Training profiles moved to another pipeline (see `shifts`): members of their cohort that the
-        projection learns from how little a pipeline matters. Heads fitted on them too were no better
-        on validation patients.
+        Training profiles moved to another pipeline (see `shifts`): members of their cohort, from
+        which the projection learns how little a pipeline matters. Heads that were fitted on them
+        too were no better on validation patients.
     thinned_valid, shallow_valid
         The genome-wide validation profiles with a random share of their genes only, and as if they
         had been sequenced little.
