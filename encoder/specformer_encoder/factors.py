@@ -17,12 +17,12 @@ what is usually done before PCA, would pull the factors about instead.
 
 A gene panel is no random sample of the genes, so a rank within it is not the rank that the gene
 would have in a whole profile. A quantile u within a panel becomes F⁻¹(u), F the distribution that
-the panel's genes have in whole profiles by the model, pooled: each N(mean_g, Σ_k W_gk² + ψ_g) within
-0 and 1. Of a random half of the genes that changes next to nothing.
+the panel's genes have in whole profiles by the model, pooled: each N(mean_g, Σ_k W_gk² + ψ_g)
+within 0 and 1. Of a random half of the genes that changes next to nothing.
 
-How little the model expects a profile is kept beside its factors, as the squared Mahalanobis
-distance of x_o under it for each measured gene, (|x_o − W_o z|²_{1/ψ} + |z|²) / |o|: genes that were
-swapped, or a sample that is no tissue, do not fit.
+How little the model expects a profile is kept beside its factors: the squared Mahalanobis distance
+of x_o under it for each measured gene, (|x_o − W_o z|²_{1/ψ} + |z|²) / |o|. Genes that were swapped,
+or a sample that is no tissue, do not fit.
 """
 
 from __future__ import annotations
