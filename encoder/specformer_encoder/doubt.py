@@ -1,30 +1,37 @@
 r"""How sure is a type? Probabilities that keep their word, and sets that hold the true type.
 
 **Probabilities.** The logits of the classifier are multiplied by one scale before the softmax
-(C. Guo et al., ICML 2017). Fewer measured genes may not leave a prediction as sure, so the scale may
-fall with the share of the vocabulary that is measured (temperatures that depend on the input:
+(C. Guo et al., ICML 2017). Fewer measured genes may not leave a prediction as sure, so the scale
+may fall with the share of the vocabulary that is measured (temperatures that depend on the input:
 C. Tomani et al., ECCV 2022):
 
 .. math:: \log s = a + b \log(\text{measured share}), \quad b \ge 0
+
+Thinned views of validation profiles and panels must be among what b is fitted on; on whole profiles
+alone it is an accident of a few genes more or less. It comes out as zero where the embedding shows
+by itself how little it knows.
 
 **Sets.** The set at level c holds the types whose probability reaches their threshold, which is
 chosen so that among validation patients the true type is inside with frequency c (split conformal
 prediction with the least ambiguous sets: M. Sadinle, J. Lei, L. Wasserman, JASA 114:223, 2019).
 
-* Every type with enough validation patients has a threshold of its own; the others share one
-  (class-conditional and clustered conformal prediction: T. Ding et al., NeurIPS 2023). One threshold
-  for all would let the sure types pay for colon and rectum, which cannot be told apart.
-* **A set may be empty, and then it says: no type is likely enough to be named at this level.** Where
-  the best guess is right more often than c, a set that always held the best guess would hold the
-  true type too often, and 90 % would not mean 90 %. A set that is randomly emptied would mean it
-  too (adaptive sets: Y. Romano et al., NeurIPS 2020), but would drop sure samples with the others.
+* Every type with enough validation patients has a threshold of its own; the others share one, or
+  take that of all types together where they are too few even so
+  (class-conditional and clustered conformal prediction: T. Ding et al., NeurIPS 2023). One
+  threshold for all would let the sure types pay for colon and rectum, which cannot be told apart.
+* **A set may be empty, and then it says: no type is likely enough to be named at this level.**
+  Where the best guess is right more often than c, a set that always held the best guess would hold
+  the true type too often, and 90 % would not mean 90 %. A set that is emptied at random would mean
+  it too (adaptive sets: Y. Romano et al., NeurIPS 2020), but drop sure samples with the others.
   Sets at higher levels contain those at lower levels.
 * Patients weigh the same, however many profiles they have. With n patients the threshold is
   interpolated at place (n + 1) c of their ordered scores, which covers c in expectation where the
   usual rounding up covers more.
 
-The promise is to tumours of the known types from patients like the validation patients. A sample
-that is none of them has no true type to cover; `novelty` is what speaks of it.
+The promise is to tumours of the known types from patients like the validation patients, measured
+like the profiles that the sets were fitted on: fit one for whole profiles and one for panels, with
+thinned views and panels in it. A sample that is no known tumour has no true type to cover;
+`novelty` is what speaks of it.
 """
 
 from __future__ import annotations
@@ -102,7 +109,7 @@ def fit_calibration(
     weights
         (N,); see `patient_weights`.
     """
-    from scipy.optimize import minimize
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
 
     rows = np.arange(len(truth))
 
@@ -190,6 +197,8 @@ def fit_conformal(
     for level, row in zip(levels, limits, strict=True):
         own = patients >= max(OWN_PATIENTS, _least(level))
         shared = ~own[truth]
+        if weights[shared].sum() < _least(level):
+            shared[:] = True  # too few to show the level: what holds for all types will do
         row[:] = _quantile(score[shared], weights[shared], level)
         for k in np.flatnonzero(own):
             row[k] = _quantile(score[truth == k], weights[truth == k], level)

@@ -1,4 +1,4 @@
-r"""How many of the cell lineages that every tissue holds does a profile show?
+"""How many of the cell lineages that every tissue holds a profile shows.
 
 A piece of tissue, tumour or not, is made of more than its own cells: blood vessels, connective
 tissue, macrophages, lymphocytes. Cells grown in a dish are of one lineage, so the marker genes of

@@ -1,4 +1,4 @@
-r"""Is a sample like any tumour of the types that the release knows?
+r"""Whether a sample is like any tumour of the types that the release knows.
 
 A classifier shares its certainty out among the types it was taught; it is as sure of a normal
 kidney, a leukaemia or a file with its gene names mixed up. Four questions are asked instead, each
@@ -21,14 +21,16 @@ answered by a p-value: the share of validation tumours of known types that are a
   tumours, since a poor measurement of a known tumour is still one.
 * **Lineages**: the content of cells that any piece of tissue holds; see `lineages`. Cell lines.
 
-They become one number as in the weighted Bonferroni method, :math:`c = \min_j p_j / w_j` with weights
-that sum to one (C. Genovese, K. Roeder, L. Wasserman, Biometrika 93:509, 2006). That bounds a
-p-value; the typicality of a profile is exact, the share of validation tumours whose c is no
-larger, theirs being taken against the other validation tumours. What was tried besides on validation
-patients, and was worse for at least one kind of odd profile: relative Mahalanobis distance, cosine
-and k nearest neighbours (types held out: one has an area under the ROC curve below 0.8), largest
-logit and energy (0.85), logistic regression against everything else in the corpus (blind to what
-the corpus lacks), Simes' and Fisher's combinations.
+They become one number as in the weighted Bonferroni method, :math:`c = \min_j p_j / w_j` with
+weights that sum to one (C. Genovese, K. Roeder, L. Wasserman, Biometrika 93:509, 2006). That bounds
+a p-value. The typicality of a profile is the share of validation tumours whose c is no larger,
+theirs being taken against the other validation tumours.
+
+What was tried besides on validation patients and was worse for some kind of odd profile: relative
+Mahalanobis distance (J. Ren et al., 2021), cosine and k nearest neighbours (of the types held out,
+one has an area under the ROC curve below 0.8), largest logit and energy (0.85), logistic regression
+against everything else in the corpus (blind to what the corpus lacks), Simes' and Fisher's
+combinations.
 
 Scoring needs numpy alone; `novelty_fit` fits.
 """
@@ -43,6 +45,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 #: Share of known tumours that may be flagged.
 LEVEL = 0.05
@@ -73,8 +76,8 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def rows(self, rows: npt.ArrayLike) -> Evidence:
-        """Some of the profiles."""
+    def rows(self, rows: IntArray) -> Evidence:
+        """Some of the profiles, by number."""
         return Evidence(self.vectors[rows], self.misfit[rows], self.lineages[rows])
 
 

@@ -62,9 +62,9 @@ class LabelledEvidence:
     def __len__(self) -> int:
         return len(self.evidence)
 
-    def rows(self, rows: npt.ArrayLike) -> LabelledEvidence:
-        """Some of the profiles, by number or by a boolean mask."""
-        at = np.arange(len(self))[rows]
+    def rows(self, keep: npt.NDArray[np.bool_]) -> LabelledEvidence:
+        """The profiles that a (N,) mask keeps."""
+        at = np.flatnonzero(keep)
         return LabelledEvidence(
             self.evidence.rows(at),
             [self.studies[i] for i in at],
@@ -111,7 +111,7 @@ def fit_novelty(
     if len(types) < 2 or sizes.min() < 2 or not len(reference):
         raise CorpusError(
             f"Telling odd samples needs two types with two training tumours each and a validation "
-            f"tumour; got {len(types)} types, the smallest with {sizes.min(initial=0)}, and "
+            f"tumour; got {len(types)} types, the smallest with {min(sizes, default=0)}, and "
             f"{len(reference)} validation tumours.",
             "Add labelled tumours, or fix the split column of samples.tsv.",
         )
