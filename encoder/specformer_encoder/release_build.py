@@ -22,7 +22,6 @@ from specformer_encoder.corpus import Corpus
 from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder, FloatArray
 from specformer_encoder.errors import ReleaseError
-from specformer_encoder.evaluate.panels import take_out
 from specformer_encoder.factors import fit_factors
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.heads import known_types
@@ -142,7 +141,8 @@ def _weights(checkpoint: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The encoder's weights in bfloat16, and what the checkpoint says of itself."""
     if not checkpoint.is_file():
         raise ReleaseError(
-            f"{checkpoint.parent} has no best.safetensors.", "Train with `specformer pretrain` first."
+            f"{checkpoint.parent} has no best.safetensors.",
+            "Train with `specformer pretrain` first.",
         )
     prefix = "model.encoder."
     with open_checkpoint(checkpoint) as file:
@@ -216,14 +216,25 @@ def quantiles_of(corpus: Corpus, rows: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     return result
 
 
+def take_out(values: FloatArray, share: float, draw: np.random.Generator) -> FloatArray:
+    """(N, V) profiles in which all but a random share of the genes, new in each, is unmeasured."""
+    kept = draw.random(values.shape, dtype=np.float32) < share
+    return np.where(kept, values, np.float32(np.nan))
+
+
+def thin_out(values: FloatArray, draw: np.random.Generator) -> FloatArray:
+    """(N, V) profiles of which each keeps a share of its genes that is drawn, see `LEAST_SHARE`."""
+    shares = 0.5 * (2 * LEAST_SHARE) ** draw.random(len(values))
+    rows = [take_out(row[None], share, draw) for row, share in zip(values, shares, strict=True)]
+    return np.concatenate(rows) if rows else values
+
+
 def _thinner(embedder: Embedder) -> Callable[[FloatArray], Reading]:
     """Read profiles as if only a random share of the genes had been measured."""
     draw = np.random.default_rng(1)
 
     def read(values: FloatArray) -> Reading:
-        shares = 0.5 * (2 * LEAST_SHARE) ** draw.random(len(values))
-        rows = [take_out(row[None], share, draw) for row, share in zip(values, shares, strict=True)]
-        return embedder.read(np.concatenate(rows) if rows else values)
+        return embedder.read(thin_out(values, draw))
 
     return read
 

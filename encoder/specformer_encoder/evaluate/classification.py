@@ -21,7 +21,6 @@ from specformer_encoder.evaluate.metrics import (
     MacroAUC,
     bootstrap,
     bootstrap_mean,
-    calibration_error,
     count_pairs,
     of_confusion,
 )
@@ -172,4 +171,3 @@ def judge(
 
 def _metric(metric: str, truth: IntArray, guess: IntArray, types: int, rows: IntArray) -> float:
     return of_confusion(count_pairs(truth[rows], guess[rows], types))[metric]
-
