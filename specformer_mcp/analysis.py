@@ -160,6 +160,8 @@ def nearest_cohorts(
 
 def predict(engine: Engine, sample: Sample) -> Prediction:
     """Predict the cancer type, with its doubt."""
+    from specformer_encoder.heads import COVERAGE
+
     answer = engine.predict(sample)
     top = next(iter(answer.probabilities))
     return Prediction(
@@ -168,8 +170,11 @@ def predict(engine: Engine, sample: Sample) -> Prediction:
         top_type=top,
         top_name=study_name(top),
         probabilities={name: round(float(p), 4) for name, p in answer.probabilities.items()},
-        prediction_set=list(answer.prediction_set),
-        coverage=float(answer.coverage),
+        types_from_statistics=engine.loaded().embedder.release.heads.simulated,
+        prediction_set=answer.prediction_set,
+        coverage=COVERAGE,
+        prediction_sets={f"{level:g}": names for level, names in answer.prediction_sets.items()},
+        typicality=round(answer.typicality, 4),
         out_of_distribution=bool(answer.out_of_distribution),
         reasons=list(answer.reasons),
         tumor_probability=round(float(answer.tumor_probability), 4),

@@ -155,9 +155,10 @@ class Engine:
                 return
             batch = waiting[start : start + BATCH]
             with self._busy:
-                vectors = embedder.embed(np.stack([sample.values for sample in batch]))
-            for sample, vector in zip(batch, vectors, strict=True):
-                sample.embedding = vector
+                reading = embedder.read(np.stack([sample.values for sample in batch]))
+                vectors = embedder.embeddings(reading)
+            for row, sample in enumerate(batch):
+                sample.reading, sample.embedding = reading.rows([row]), vectors[row]
 
     def embedding(self, sample: Sample) -> FloatArray:
         """Return the (D,) embedding of a sample."""
@@ -168,9 +169,10 @@ class Engine:
 
     def predict(self, sample: Sample) -> TypePrediction:
         """Return the cancer type of a sample, calibrated."""
-        vector = self.embedding(sample)
+        self.embedding(sample)
+        assert sample.reading is not None  # noqa: S101 - embedding() has just set it
         with self._busy:
-            return self.loaded().embedder.predict(vector[None])[0]
+            return self.loaded().embedder.predict(sample.reading)[0]
 
     def pathway_scores(self, sample: Sample) -> FloatArray:
         """Return the (P,) direct ssGSEA scores of a sample; NaN = could not be scored."""

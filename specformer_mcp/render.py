@@ -67,17 +67,23 @@ def prediction(answer: Prediction) -> str:
     shown = list(answer.probabilities.items())[:SHOWN_TYPES]
     types = ", ".join(f"{name} {p:.3f}" for name, p in shown)
     rest = len(answer.probabilities) - len(shown)
-    likely = ", ".join(answer.prediction_set) or "none"
+    likely = ", ".join(answer.prediction_set) or "empty: no type is likely enough to be named"
     doubt = "; ".join(answer.reasons)
     lines = [
         f"{clean(answer.name)}: {answer.top_type} ({answer.top_name})",
         f"calibrated probabilities: {types}" + (f" ({rest} further types below)" if rest else ""),
         f"prediction set ({answer.coverage:.0%} coverage): {likely}",
         f"tumour probability: {answer.tumor_probability:.3f}",
+        f"typicality: {answer.typicality:.3f} (share of validation tumours at least as odd)",
         f"OUT OF DISTRIBUTION, do not rely on the type: {doubt}"
         if answer.out_of_distribution
-        else "out of distribution: no" + (f" ({doubt})" if doubt else ""),
+        else "out of distribution: no",
     ]
+    if thin := [name for name in dict(shown) if name in answer.types_from_statistics]:
+        lines.append(
+            f"known from published cohort statistics, not from real tumours: {thin[0]}"
+            + "".join(f", {name}" for name in thin[1:])
+        )
     return _with_provenance(lines, answer.provenance)
 
 

@@ -142,8 +142,15 @@ class Prediction(Result):
     top_type: str
     top_name: str
     probabilities: dict[str, float] = Field(description="Calibrated, all types, descending")
-    prediction_set: list[str]
+    types_from_statistics: list[str] = Field(
+        description="Types taught by tumours simulated from published cohort statistics"
+    )
+    prediction_set: list[str] = Field(description="Empty: no type is likely enough to be named")
     coverage: float = Field(description="Share of samples whose set holds the true type")
+    prediction_sets: dict[str, list[str]] = Field(description="The set at each coverage")
+    typicality: float = Field(
+        description="Share of validation tumours of known types that are at least as odd"
+    )
     out_of_distribution: bool
     reasons: list[str]
     tumor_probability: float

@@ -19,6 +19,7 @@ from specformer_encoder.errors import SpecformerError
 if TYPE_CHECKING:
     from specformer_encoder.genes import GeneReport
     from specformer_encoder.profiles import FloatArray
+    from specformer_encoder.reading import Reading
     from specformer_encoder.units import UnitCall
 
 CAPACITY = 512
@@ -39,7 +40,9 @@ class Sample:
     values
         (V,) float32 linear, length-normalised expression; NaN = not measured.
     embedding
-        (D,) float32 unit vector; None until it is first needed.
+        (E,) float32 unit vector; None until it is first needed.
+    reading
+        What the encoder read of it, for the type and its doubt; comes with the embedding.
     """
 
     handle: str
@@ -50,6 +53,7 @@ class Sample:
     genes: GeneReport
     genes_measured: int
     embedding: FloatArray | None = None
+    reading: Reading | None = None
 
 
 def handle_of(content_hash: str) -> str:
@@ -93,7 +97,7 @@ class SampleStore:
             self._drop_expired()
             old = self._entries.get(sample.handle)
             if old is not None and sample.embedding is None:
-                sample.embedding = old[1].embedding
+                sample.embedding, sample.reading = old[1].embedding, old[1].reading
             self._entries[sample.handle] = (self._clock(), sample)
             self._entries.move_to_end(sample.handle)
             while len(self._entries) > self.capacity:

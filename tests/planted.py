@@ -17,12 +17,12 @@ from specformer_encoder.embedder import Embedder
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.factors import fit_factors
 from specformer_encoder.genes import vocabulary
+from specformer_encoder.material import quantiles_of, read_material, types_to_know
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.packed import GENOME_WIDE, LABELS, MappedRows
 from specformer_encoder.reading import Reading
 from specformer_encoder.readout import fit_readout
 from specformer_encoder.release import write_release
-from specformer_encoder.release_build import quantiles_of, read_material, types_to_know
 
 
 def label(**fields: str) -> SampleLabel:
@@ -90,7 +90,9 @@ def small_release(corpus: Corpus, out: Path) -> Embedder:
             "recipe": {"name": "none", "train": {"steps": 0}},
             "step": 0,
             "seconds": 0,
-            "profiles": {name: len(getattr(material, name)) for name in ("train", "panels", "valid")},
+            "profiles": {
+                name: len(getattr(material, name)) for name in ("train", "panels", "valid")
+            },
             "tumors": dict.fromkeys(readout.heads.types, 15),
         },
     )

@@ -166,4 +166,3 @@ class Embedder:
         return self.release.heads.predict(
             self.embeddings(reading), evidence(reading, self.projection), share=reading.measured
         )
-

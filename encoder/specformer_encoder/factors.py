@@ -115,11 +115,11 @@ class FactorModel:
         """
         known = (quantiles != NOT_MEASURED) & self._used
         x = (quantile_values(quantiles) - self.mean) / np.sqrt(self.noise)
-        observed = np.flatnonzero(known)
-        target = torch.from_numpy(np.where(known, x, 0).astype(np.float32))[observed]
-        weighted = self._weighted[observed]
-        z = torch.cholesky_solve((weighted.T @ target)[:, None], self._root(known, weighted))[:, 0]
-        residual = target - weighted @ z
+        # Zeros where nothing is known: products with all of W, which is not copied for each profile.
+        target = torch.from_numpy(np.where(known, x, 0).astype(np.float32))
+        projected = self._weighted.T @ target
+        z = torch.cholesky_solve(projected[:, None], self._root(known))[:, 0]
+        residual = (target - self._weighted @ z)[torch.from_numpy(known)]
         total = float(target.square().sum())
         explained = 1 - float(residual.square().sum()) / total if total > 0 else 0.0
         return z.numpy(), explained
@@ -128,18 +128,19 @@ class FactorModel:
     def _roots(self) -> OrderedDict[bytes, Tensor]:
         return OrderedDict()
 
-    def _root(self, known: npt.NDArray[np.bool_], weighted: Tensor) -> Tensor:
+    def _root(self, known: npt.NDArray[np.bool_]) -> Tensor:
         """(K, K) Cholesky factor of the precision, kept: the files of a pipeline measure alike."""
         key = np.packbits(known).tobytes()
         root = self._roots.get(key)
         if root is None:
             # The larger of the two sets of genes is the one whose product is not formed.
-            unmeasured = np.flatnonzero(~known & self._used)
-            if len(unmeasured) < len(weighted):
+            observed, unmeasured = np.flatnonzero(known), np.flatnonzero(~known & self._used)
+            if len(unmeasured) < len(observed):
                 missing = self._weighted[unmeasured]
                 precision = self._whole - missing.T @ missing
             else:
-                precision = torch.eye(self.size) + weighted.T @ weighted
+                present = self._weighted[observed]
+                precision = torch.eye(self.size) + present.T @ present
             # The difference of two float32 sums may miss symmetry and the ones of the prior.
             root = torch.linalg.cholesky(precision.double()).float()
             self._roots[key] = root

@@ -15,10 +15,13 @@ answered by a p-value: the share of validation tumours of known types that are a
   that is new looks like a new disease. The denominator is that of the predictive distribution, for
   the mean of twelve profiles is itself uncertain.
 * **Normal tissue**: the logit of a logistic regression of normal tissue against known tumours.
-* **Misfit**: how far the gene-to-gene pattern of the profile is from that of expression profiles,
-  as 1 less the share of its variance that the factor model explains. Swapped or scrambled genes,
-  another species, noise. Its reference also holds thinned and shallow views of the validation
-  tumours, since a poor measurement of a known tumour is still one.
+* **Misfit**: how unlikely the gene-to-gene pattern of the profile is under the factor model with
+  loadings W and noise ψ, by the squared Mahalanobis distance of its centred ranks x per measured
+  gene, :math:`x^\top (W W^\top + Ψ)^{-1} x / n = (|x - W z|^2_Ψ + |z|^2) / n`. It is near 1 for any
+  number of genes. Swapped or scrambled genes, another species, noise, tissue that the factors have
+  never met. The reference also holds thinned and shallow views of the validation tumours, since a
+  poor measurement of a known tumour is still one. The share of variance explained would do for
+  scrambled genes, but not for a new tissue, of which the factors explain much and leave more.
 * **Lineages**: the content of cells that any piece of tissue holds; see `lineages`. Cell lines.
 
 They become one number as in the weighted Bonferroni method, :math:`c = \min_j p_j / w_j` with
@@ -51,7 +54,7 @@ IntArray = npt.NDArray[np.int64]
 LEVEL = 0.05
 #: The questions and their share of that level. Normal tissue and mixed-up genes lie so far out
 #: that a small share does for them; a type that was never seen needs the most.
-QUESTIONS = {"distance": 0.6, "normal": 0.15, "misfit": 0.1, "lineages": 0.15}
+QUESTIONS = {"distance": 0.5, "normal": 0.15, "misfit": 0.25, "lineages": 0.1}
 WEIGHTS = np.array(list(QUESTIONS.values()))
 
 
@@ -64,7 +67,7 @@ class Evidence:
     vectors
         (S, E) projected profiles before they are scaled to unit length.
     misfit
-        (S,) 1 − share of the measured ranks' variance that the factors explain.
+        (S,) squared Mahalanobis distance under the factor model, per measured gene.
     lineages
         (S,) of `lineages.lineage_content`; NaN where it says nothing.
     """

@@ -30,7 +30,7 @@ _SMALL_GROUP = 3
 #: Chosen on validation patients: more of the first flags fewer tumours of pipelines left out of
 #: training, and finds fewer of the types left out.
 _PIPELINES, _SHRINKAGE = 0.5, 1.0
-#: Inverse regularisation strength of normal tissue against tumour. 0.01 to 1 differ by nothing.
+#: Inverse regularisation strength of normal tissue against tumour.
 _STRENGTH = 0.1
 
 

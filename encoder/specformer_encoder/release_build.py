@@ -8,47 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from specformer_encoder.backends import open_backend
 from specformer_encoder.corpus import Corpus
-from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.embedder import Embedder, FloatArray
+from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import ReleaseError
 from specformer_encoder.factors import fit_factors
 from specformer_encoder.genes import vocabulary
-from specformer_encoder.heads import known_types
+from specformer_encoder.material import (
+    Progress,
+    quantiles_of,
+    read_material,
+    tumor_patients,
+    types_to_know,
+)
 from specformer_encoder.model import ModelConfig, SpecFormer
-from specformer_encoder.ordering import rank_quantiles
 from specformer_encoder.packed import GENOME_WIDE, vocabulary_hash
 from specformer_encoder.pretrain import open_checkpoint
-from specformer_encoder.reading import Labelled, Reading
-from specformer_encoder.readout import Material, fit_readout
+from specformer_encoder.readout import fit_readout
 from specformer_encoder.release import check_destination, write_release
-from specformer_encoder.simulate import simulate_types
-
-Progress = Callable[[str], None]
-
-#: A thinned view keeps a log-uniform share of the genes, from this up to a half.
-LEAST_SHARE = 0.05
-#: Types of which the bundled release's corpus has fewer than ten genome-wide training tumours and
-#: whose simulated tumours teach them: leaving out types that do have tumours, simulation reached
-#: 0.80 top-1 for most (docs/evaluation.md), and the few real tumours there are of these agree.
-#: THYM failed, and what the corpus has of SARC is synovial only.
-SIMULATED = ("TCGA-CESC", "TCGA-MESO", "TCGA-PCPG", "TCGA-TGCT", "TCGA-THCA", "TCGA-UCEC")
-#: Simulated tumours a type and pipeline.
-SIMULATED_PROFILES = 60
-#: Of a type that panels help to learn, so many training patients need a genome-wide tumour.
-_LEAST_WIDE = 5
-#: Profiles whose expression is held at once.
-_BLOCK = 256
 
 
 def build_release(
@@ -158,116 +141,3 @@ def _weights(checkpoint: Path) -> tuple[dict[str, Any], dict[str, str]]:
             "Train again, or use its table.",
         )
     return weights, metadata
-
-
-def read_material(
-    embedder: Embedder,
-    corpus: Corpus,
-    *,
-    train: npt.NDArray[np.int64],
-    valid: npt.NDArray[np.int64],
-    panels: npt.NDArray[np.int64],
-    progress: Progress,
-    medians: Path | None,
-) -> Material:
-    """Read everything that a readout is fitted on.
-
-    Parameters
-    ----------
-    embedder
-        Network and factor model.
-    corpus
-        Labelled profiles.
-    train, valid, panels
-        Rows: genome-wide training and validation profiles, gene panels of training patients.
-    progress
-        Told in a line what is being done.
-    medians
-        Table of published cohort medians, or None.
-    """
-    progress(f"reading {2 * (len(train) + len(valid)) + len(panels)} profiles")
-    thin = _thinner(embedder)
-    return Material(
-        train=read_rows(embedder.read, corpus, train),
-        valid=read_rows(embedder.read, corpus, valid),
-        thinned=read_rows(thin, corpus, train),
-        thinned_valid=read_rows(thin, corpus, valid),
-        panels=read_rows(embedder.read, corpus, panels),
-        simulated=_simulated(embedder, corpus, medians, progress),
-    )
-
-
-def read_rows(
-    read: Callable[[FloatArray], Reading], corpus: Corpus, rows: npt.ArrayLike
-) -> Labelled:
-    """Read some rows of a corpus, block by block."""
-    chosen = np.asarray(rows, np.int64)
-    starts = range(0, max(len(chosen), 1), _BLOCK)
-    parts = [read(corpus.values(chosen[start : start + _BLOCK])) for start in starts]
-    return Labelled(Reading.join(parts), [corpus.labels[row] for row in chosen])
-
-
-def quantiles_of(corpus: Corpus, rows: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """(n, V) rank quantiles of some rows of a corpus."""
-    chosen = np.asarray(rows, np.int64)
-    result = np.empty((len(chosen), len(vocabulary())), np.uint8)
-    for place, row in enumerate(chosen):
-        result[place] = rank_quantiles(corpus.values([row])[0])
-    return result
-
-
-def take_out(values: FloatArray, share: float, draw: np.random.Generator) -> FloatArray:
-    """(N, V) profiles in which all but a random share of the genes, new in each, is unmeasured."""
-    kept = draw.random(values.shape, dtype=np.float32) < share
-    return np.where(kept, values, np.float32(np.nan))
-
-
-def thin_out(values: FloatArray, draw: np.random.Generator) -> FloatArray:
-    """(N, V) profiles of which each keeps a share of its genes that is drawn, see `LEAST_SHARE`."""
-    shares = 0.5 * (2 * LEAST_SHARE) ** draw.random(len(values))
-    rows = [take_out(row[None], share, draw) for row, share in zip(values, shares, strict=True)]
-    return np.concatenate(rows) if rows else values
-
-
-def _thinner(embedder: Embedder) -> Callable[[FloatArray], Reading]:
-    """Read profiles as if only a random share of the genes had been measured."""
-    draw = np.random.default_rng(1)
-
-    def read(values: FloatArray) -> Reading:
-        return embedder.read(thin_out(values, draw))
-
-    return read
-
-
-def _simulated(
-    embedder: Embedder, corpus: Corpus, medians: Path | None, progress: Progress
-) -> Labelled:
-    if medians is None:
-        return Labelled(embedder.read(np.empty((0, embedder.genes), np.float32)), [])
-    made = simulate_types(dict.fromkeys(SIMULATED, SIMULATED_PROFILES), corpus, medians=medians)
-    progress(f"reading {len(made)} simulated tumours of {len(SIMULATED)} types")
-    starts = range(0, len(made), _BLOCK)
-    labels = [
-        SampleLabel(name, "simulated", pipeline, name, "", study, "", "tumor", "train", "")
-        for name, pipeline, study in zip(made.names, made.pipelines, made.studies, strict=True)
-    ]
-    parts = [embedder.read(made.values[start : start + _BLOCK]) for start in starts]
-    return Labelled(Reading.join(parts), labels)
-
-
-def types_to_know(material: Material) -> list[str]:
-    """Types with enough training patients' tumours, genome-wide or panels, or simulated ones.
-
-    A type of which panels alone say where it lies is known by its simulated tumours or not at all:
-    a panel's unmeasured genes are those that the others are told by.
-    """
-    wide = tumor_patients(material.train.labels)
-    both = tumor_patients([*material.train.labels, *material.panels.labels])
-    enough = {study: n for study, n in both.items() if wide[study] >= _LEAST_WIDE}
-    return sorted({*known_types(enough), *material.simulated.studies})
-
-
-def tumor_patients(labels: Sequence[SampleLabel]) -> Counter[str]:
-    """Patients with a tumour, by study."""
-    pairs = {(label.study, label.person) for label in labels if label.sample_type == "tumor"}
-    return Counter(study for study, _ in pairs)

@@ -116,6 +116,7 @@ async def _one(client: Any, embedded: dict[str, Any], one: dict[str, Any]) -> st
         f"  prediction set     {', '.join(prediction['prediction_set']) or 'none'} "
         f"({prediction['coverage']:.0%} coverage)",
         f"  tumour probability {prediction['tumor_probability']:.1%}",
+        f"  typicality         {prediction['typicality']:.3f}",
         f"  out of distribution {flag}"
         + (f": {'; '.join(prediction['reasons'])}" if prediction["reasons"] else ""),
         "",

@@ -39,9 +39,9 @@ from specformer_encoder.evaluate.leave_out import Setting
 from specformer_encoder.evaluate.methods import Rows, logistic, neighbours
 from specformer_encoder.evaluate.metrics import Estimate, bootstrap_mean
 from specformer_encoder.evaluate.views import END, Views
+from specformer_encoder.material import take_out
 from specformer_encoder.ordering import quantile_values, rank_quantiles
 from specformer_encoder.projection import FloatArray, fit_projection, unit_length
-from specformer_encoder.release_build import take_out
 
 BOTH = "network and factors (as in the release)"
 #: Share of the genes at which parts are judged once more.

@@ -10,7 +10,7 @@ expression, NaN where not measured, and a seed.
 * `other_species`: mouse-like. A fixed fifth of the genes is lost, as having no one-to-one
   orthologue; each of the others is multiplied by 2^d, d ~ N(0, 2²), one draw for all profiles, as
   two species differ in a gene's level in every sample. A silent gene counts as half the least
-  expressed one. Real mouse profiles differ by less in genes of housekeeping and by more elsewhere.
+  expressed one. It stands in for a mouse; no mouse was measured.
 * `noise`: uniform numbers for the measured genes. `flat`: three values only, 1, 2 and 3.
 * `pure`: tumour cells without the tissue around them: the markers of five lineages lose five
   doublings. A cell line is such a thing, but has changed in culture as well. Since a question of

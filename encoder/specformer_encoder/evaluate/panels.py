@@ -19,7 +19,7 @@ from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import Method, top
 from specformer_encoder.evaluate.metrics import bootstrap_mean
 from specformer_encoder.evaluate.views import Views, look
-from specformer_encoder.release_build import take_out
+from specformer_encoder.material import take_out
 
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)
 

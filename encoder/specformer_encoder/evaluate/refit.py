@@ -25,9 +25,10 @@ from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import Predictor, Probabilities, Rows, neighbours
 from specformer_encoder.evaluate.views import Views, look
 from specformer_encoder.factors import FactorModel, fit_factors
+from specformer_encoder.material import LEAST_SHARE, take_out
+from specformer_encoder.projection import FloatArray
 from specformer_encoder.reading import Labelled, Reading
 from specformer_encoder.readout import Material, Readout, fit_readout
-from specformer_encoder.release_build import thin_out
 
 REFITTED = "SpecFormer predictor (refitted)"
 REFITTED_KNN = "SpecFormer embedding (refitted) + kNN"
@@ -60,6 +61,13 @@ class ThinnedViews:
         draw = np.random.default_rng(1)
         views = look(lambda some: thin_out(corpus.values(some), draw), rows, embedder)
         return cls(views, {row: place for place, row in enumerate(rows)})
+
+
+def thin_out(values: FloatArray, draw: np.random.Generator) -> FloatArray:
+    """(N, V) profiles of which each keeps a share of its genes, drawn as for a release."""
+    shares = 0.5 * (2 * LEAST_SHARE) ** draw.random(len(values))
+    rows = [take_out(row[None], share, draw) for row, share in zip(values, shares, strict=True)]
+    return np.concatenate(rows) if rows else values
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from specformer_encoder.evaluate.spaces import Spaces, all_spaces
 from specformer_encoder.evaluate.subtypes import subtypes
 from specformer_encoder.evaluate.tissues import tissues
 from specformer_encoder.evaluate.views import Views
-from specformer_encoder.release_build import SIMULATED
+from specformer_encoder.material import SIMULATED
 
 Progress = Callable[[str], None]
 

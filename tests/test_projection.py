@@ -1,0 +1,80 @@
+"""The projection against what it promises: unit scatter within cohorts, signal kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from specformer_encoder.projection import fit_projection, unit_length
+
+DIMENSIONS, COHORTS, EACH = 12, 6, 50
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Six cohorts that differ in three directions, under a larger common scatter."""
+    draw = np.random.default_rng(0)
+    means = np.zeros((COHORTS, DIMENSIONS))
+    means[:, :3] = draw.normal(0, 3, (COHORTS, 3))
+    turned, _ = np.linalg.qr(draw.normal(size=(DIMENSIONS, DIMENSIONS)))
+    spread = np.r_[np.ones(3), np.ones(DIMENSIONS - 3) * 3]
+    x = np.repeat(means, EACH, axis=0) + draw.normal(size=(COHORTS * EACH, DIMENSIONS)) * spread
+    return (x @ turned).astype(np.float32), [f"cohort {i // EACH}" for i in range(len(x))]
+
+
+def test_directions_that_tell_cohorts_apart_keep_their_length_and_come_first(planted):
+    raw, cohorts = planted
+    projected = fit_projection(raw, cohorts).apply(raw)
+    names = np.array(cohorts)
+    within = np.concatenate(
+        [projected[names == c] - projected[names == c].mean(0) for c in set(cohorts)]
+    )
+    length = within.std(axis=0)
+    # Unit scatter less the shrinkage, times g: near one with signal, √(f / (1 + f)) without.
+    assert length[:2].min() > 0.7
+    assert length[4:].max() < 0.5
+    correlation = np.corrcoef(within.T) - np.eye(DIMENSIONS)
+    assert np.abs(correlation).max() < 0.2
+
+
+def test_the_leading_directions_are_those_of_discriminant_analysis(planted):
+    raw, cohorts = planted
+    projected = fit_projection(raw, cohorts).apply(raw)[:, :3].astype(np.float64)
+    theirs = LinearDiscriminantAnalysis(n_components=3).fit(raw, cohorts).transform(raw)
+    q1, _ = np.linalg.qr(projected - projected.mean(0))
+    q2, _ = np.linalg.qr(theirs - theirs.mean(0))
+    assert np.linalg.svd(q1.T @ q2)[1].min() > 0.98
+
+
+def test_neighbours_are_of_the_cohort_where_before_they_were_not(planted):
+    raw, cohorts = planted
+    names = np.array(cohorts)
+
+    def purity(x) -> float:
+        unit = unit_length(x - x.mean(0))
+        similarity = unit @ unit.T
+        np.fill_diagonal(similarity, -1)
+        return float((names[similarity.argmax(1)] == names).mean())
+
+    assert purity(fit_projection(raw, cohorts).apply(raw)) > purity(raw) + 0.2
+
+
+def test_a_large_cohort_does_not_drown_the_others():
+    draw = np.random.default_rng(1)
+    large = draw.normal(size=(3000, 4)) * [1, 1, 1, 9]
+    small = draw.normal(size=(40, 4)) + [5, 0, 0, 0]
+    raw = np.concatenate([large, small]).astype(np.float32)
+    projection = fit_projection(raw, ["large"] * 3000 + ["small"] * 40)
+    assert np.allclose(projection.centre, raw[:3000].mean(0) / 2 + raw[3000:].mean(0) / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize("cohorts", [["a"] * 5, ["a", "b", "c", "d", "e"]])
+def test_one_cohort_or_none_of_any_size_still_gives_an_embedding(cohorts):
+    raw = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    embedded = unit_length(fit_projection(raw, cohorts).apply(raw))
+    assert np.allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
+
+
+def test_a_vector_of_zeros_stays_finite():
+    assert np.array_equal(unit_length(np.zeros((1, 3), np.float32)), np.zeros((1, 3)))
