@@ -66,7 +66,9 @@ def test_a_large_cohort_does_not_drown_the_others():
     small = draw.normal(size=(40, 4)) + [5, 0, 0, 0]
     raw = np.concatenate([large, small]).astype(np.float32)
     projection = fit_projection(raw, ["large"] * 3000 + ["small"] * 40)
-    assert np.allclose(projection.centre, raw[:3000].mean(0) / 2 + raw[3000:].mean(0) / 2, atol=1e-3)
+    assert np.allclose(
+        projection.centre, raw[:3000].mean(0) / 2 + raw[3000:].mean(0) / 2, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("cohorts", [["a"] * 5, ["a", "b", "c", "d", "e"]])

@@ -140,7 +140,7 @@ class Embedder:
         quantiles = np.array(ranks, np.uint8).reshape(values.shape)
         return Reading(
             raw=np.concatenate([self.backend.pool(sequences), z], axis=1),
-            explained=np.array([explained for _, explained in factors], np.float32),
+            misfit=np.array([misfit for _, misfit in factors], np.float32),
             lineages=lineage_content(quantiles, vocabulary().symbols),
             measured=(~np.isnan(values)).mean(axis=1, dtype=np.float32),
         )

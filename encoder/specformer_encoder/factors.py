@@ -15,8 +15,14 @@ so a panel of a thousand genes gives factors on the same scale as a whole profil
 zero by as much as the missing genes leave open. Filling unmeasured genes with their mean, which is
 what is usually done before PCA, would pull the factors about instead.
 
-How well the factors explain the profile, 1 − |x_o − W_o z|² / |x_o|² with genes weighted by 1/ψ, is
-kept beside them: genes that were swapped, or a sample that is no tissue, do not fit.
+A gene panel is no random sample of the genes, so a rank within it is not the rank that the gene
+would have in a whole profile. A quantile u within a panel becomes F⁻¹(u), F the distribution that the
+panel's genes have in whole profiles by the model, pooled: each N(mean_g, Σ_k W_gk² + ψ_g) within 0 and
+1. Of a random half of the genes that changes next to nothing.
+
+How little the model expects a profile is kept beside its factors, as the squared Mahalanobis distance
+of x_o under the model for each measured gene, (|x_o − W_o z|²_{1/ψ} + |z|²) / |o|: genes that were
+swapped, or a sample that is no tissue, do not fit.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +54,10 @@ _LEAST_NOISE = 1e-3
 _ROUNDS = 3
 #: Singular vectors computed beyond those kept, for the accuracy of the last ones.
 _OVERSAMPLE = 16
+#: A profile that measures a smaller share of the vocabulary is read as a panel.
+_PANEL = 0.5
+#: Each gene's distribution in the pool of a panel's.
+_NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 15) for i in range(15)], np.float32)
 #: Cholesky factors kept; of 384 factors each takes 0.6 MB.
 _KEPT = 32
 
@@ -101,6 +112,11 @@ class FactorModel:
         """(K, K) I + Wᵀ Ψ⁻¹ W over all genes."""
         return torch.eye(self.size) + self._weighted.T @ self._weighted
 
+    @cached_property
+    def _spread(self) -> FloatArray:
+        """(V,) standard deviation of every gene's rank quantile."""
+        return np.asarray(np.sqrt((self.loadings**2).sum(axis=1) + self.noise), np.float32)
+
     def read(self, quantiles: npt.NDArray[np.uint8]) -> tuple[FloatArray, float]:
         """The factors of one profile.
 
@@ -111,18 +127,32 @@ class FactorModel:
 
         Returns
         -------
-        (K,) posterior mean, and the share of the measured genes' variance that it explains.
+        (K,) posterior mean, and the misfit per measured gene.
         """
-        known = (quantiles != NOT_MEASURED) & self._used
-        x = (quantile_values(quantiles) - self.mean) / np.sqrt(self.noise)
+        measured = quantiles != NOT_MEASURED
+        known = measured & self._used
+        values, root = self._in_whole_profiles(quantiles, measured), self._root(known)
+        x = (values - self.mean) / np.sqrt(self.noise)
         # Zeros where nothing is known: products with all of W, which is not copied for each profile.
         target = torch.from_numpy(np.where(known, x, 0).astype(np.float32))
         projected = self._weighted.T @ target
-        z = torch.cholesky_solve(projected[:, None], self._root(known))[:, 0]
+        z = torch.cholesky_solve(projected[:, None], root)[:, 0]
         residual = (target - self._weighted @ z)[torch.from_numpy(known)]
-        total = float(target.square().sum())
-        explained = 1 - float(residual.square().sum()) / total if total > 0 else 0.0
-        return z.numpy(), explained
+        distance = float(residual.square().sum() + z.square().sum())
+        return z.numpy(), distance / max(int(np.count_nonzero(known)), 1)
+
+    def _in_whole_profiles(
+        self, quantiles: npt.NDArray[np.uint8], measured: npt.NDArray[np.bool_]
+    ) -> FloatArray:
+        """(V,) quantiles from 0 to 1 as whole profiles have them; see the module."""
+        if not measured.any() or np.count_nonzero(measured) >= _PANEL * len(measured):
+            return quantile_values(quantiles)
+        pooled = self.mean[measured, None] + self._spread[measured, None] * _NORMAL_QUANTILES
+        pooled = np.sort(pooled.clip(0, 1), axis=None)
+        # One place for each step that a quantile can be stored in.
+        steps = np.quantile(pooled, np.linspace(0, 1, NOT_MEASURED))
+        table = np.append(steps, np.nan).astype(np.float32)
+        return table[quantiles]
 
     @cached_property
     def _roots(self) -> OrderedDict[bytes, Tensor]:

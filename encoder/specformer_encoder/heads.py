@@ -31,6 +31,8 @@ DoubleArray = npt.NDArray[np.float64]
 
 #: Level of the prediction set that an answer leads with.
 COVERAGE = 0.9
+#: Share of the vocabulary below which a profile has the prediction sets of panels.
+PARTIAL = 0.5
 #: A type with genome-wide tumours of fewer training patients is not among the types a release
 #: knows.
 MINIMUM_TUMORS = 10
@@ -91,8 +93,9 @@ class Heads:
         (see `simulate`), not from real ones alone.
     calibration
         Of the logits.
-    sets
-        Thresholds of the prediction sets.
+    sets, partial_sets
+        Thresholds of the prediction sets, for whole profiles and for those that measure less than
+        `PARTIAL` of the genes.
     novelty
         What an odd sample is.
     """
@@ -103,6 +106,7 @@ class Heads:
     simulated: list[str]
     calibration: Calibration
     sets: ConformalSets
+    partial_sets: ConformalSets
     novelty: Novelty
 
     def tensors(self) -> dict[str, FloatArray]:
@@ -110,7 +114,11 @@ class Heads:
         own = {name: getattr(self, name) for name in ("weight", "bias")}
         return {name: np.ascontiguousarray(array) for name, array in own.items()} | {
             f"{part}.{name}": array
-            for part, fitted in (("sets", self.sets), ("novelty", self.novelty))
+            for part, fitted in (
+                ("sets", self.sets),
+                ("partial_sets", self.partial_sets),
+                ("novelty", self.novelty),
+            )
             for name, array in fitted.tensors().items()
         }
 
@@ -121,6 +129,7 @@ class Heads:
             "simulated": self.simulated,
             "calibration": self.calibration.settings(),
             "sets": self.sets.settings(),
+            "partial_sets": self.partial_sets.settings(),
             "novelty": self.novelty.settings(),
         }
 
@@ -140,6 +149,7 @@ class Heads:
             simulated=settings["simulated"],
             calibration=Calibration(**settings["calibration"]),
             sets=ConformalSets(**part("sets")),
+            partial_sets=ConformalSets(**part("partial_sets")),
             novelty=Novelty(**part("novelty")),
         )
 
@@ -183,7 +193,15 @@ class Heads:
         normal = self.novelty.normal_logit(evidence.vectors)
         odd = self.novelty.judge(evidence)
         flagged = odd.flagged()
-        members = {level: self.sets.members(probability, level) for level in self.sets.levels}
+        partial = (share < PARTIAL)[:, None]
+        members = {
+            level: np.where(
+                partial,
+                self.partial_sets.members(probability, level),
+                self.sets.members(probability, level),
+            )
+            for level in self.sets.levels
+        }
         predictions = []
         for row, p in enumerate(probability):
             order = np.argsort(-p, kind="stable")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from specformer_encoder.augment import thin
 from specformer_encoder.corpus import Corpus
 from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder, FloatArray
@@ -23,6 +24,8 @@ Progress = Callable[[str], None]
 
 #: A thinned view keeps a log-uniform share of the genes, from this up to a half.
 LEAST_SHARE = 0.05
+#: Reads of a shallow view; a tenth of what bulk libraries usually have.
+SHALLOW_READS = 1e6
 #: Types of which the bundled release's corpus has fewer than ten genome-wide training tumours and
 #: whose simulated tumours teach them: leaving out types that do have tumours, simulation reached
 #: 0.80 top-1 for most (docs/evaluation.md), and the few real tumours there are of these agree.
@@ -43,6 +46,7 @@ def read_material(
     train: npt.NDArray[np.int64],
     valid: npt.NDArray[np.int64],
     panels: npt.NDArray[np.int64],
+    valid_panels: npt.NDArray[np.int64],
     progress: Progress,
     medians: Path | None,
 ) -> Material:
@@ -54,21 +58,21 @@ def read_material(
         Network and factor model.
     corpus
         Labelled profiles.
-    train, valid, panels
-        Rows: genome-wide training and validation profiles, gene panels of training patients.
+    train, valid, panels, valid_panels
+        Rows: genome-wide training and validation profiles, gene panels of the same patients.
     progress
         Told in a line what is being done.
     medians
         Table of published cohort medians, or None.
     """
-    progress(f"reading {2 * (len(train) + len(valid)) + len(panels)} profiles")
-    thin = thinner(embedder)
+    progress(f"reading {len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles")
     return Material(
         train=read_rows(embedder.read, corpus, train),
         valid=read_rows(embedder.read, corpus, valid),
-        thinned=read_rows(thin, corpus, train),
-        thinned_valid=read_rows(thin, corpus, valid),
         panels=read_rows(embedder.read, corpus, panels),
+        valid_panels=read_rows(embedder.read, corpus, valid_panels),
+        thinned_valid=read_rows(thinner(embedder), corpus, valid),
+        shallow_valid=read_rows(_shallow(embedder), corpus, valid),
         simulated=_simulated(embedder, corpus, medians, progress),
     )
 
@@ -106,6 +110,20 @@ def thinner(embedder: Embedder) -> Callable[[FloatArray], Reading]:
         shares = 0.5 * (2 * LEAST_SHARE) ** draw.random(len(values))
         rows = [take_out(row[None], share, draw) for row, share in zip(values, shares, strict=True)]
         return embedder.read(np.concatenate(rows) if rows else values)
+
+    return read
+
+
+def _shallow(embedder: Embedder) -> Callable[[FloatArray], Reading]:
+    """Read profiles as if `SHALLOW_READS` had been sequenced."""
+    draw = np.random.default_rng(2)
+    lengths = np.asarray(vocabulary().lengths, np.float32)
+
+    def read(values: FloatArray) -> Reading:
+        with np.errstate(divide="ignore"):
+            logs = np.log2(values)
+        rows = [np.exp2(thin(row, lengths, SHALLOW_READS, draw)) for row in logs]
+        return embedder.read(np.array(rows, np.float32).reshape(values.shape))
 
     return read
 

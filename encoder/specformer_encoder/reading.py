@@ -23,8 +23,8 @@ class Reading:
     ----------
     raw
         (S, D + K) the network's vectors, then the factors.
-    explained
-        (S,) share of the measured ranks' variance that the factors explain; see `factors`.
+    misfit
+        (S,) squared Mahalanobis distance of the ranks under the factor model, per measured gene.
     lineages
         (S,) of `lineages.lineage_content`; NaN where it says nothing.
     measured
@@ -32,7 +32,7 @@ class Reading:
     """
 
     raw: FloatArray
-    explained: FloatArray
+    misfit: FloatArray
     lineages: FloatArray
     measured: FloatArray
 
@@ -51,7 +51,7 @@ class Reading:
 
 def evidence(reading: Reading, projection: Projection) -> Evidence:
     """What novelty is judged by."""
-    return Evidence(projection.apply(reading.raw), 1 - reading.explained, reading.lineages)
+    return Evidence(projection.apply(reading.raw), reading.misfit, reading.lineages)
 
 
 @dataclass(frozen=True, slots=True)

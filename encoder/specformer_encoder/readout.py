@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.corpus.labels import cohort_of
-from specformer_encoder.doubt import fit_calibration, fit_conformal, patient_weights
+from specformer_encoder.doubt import (
+    ConformalSets,
+    fit_calibration,
+    fit_conformal,
+    patient_weights,
+)
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.heads import MINIMUM_TUMORS, Heads, class_weights
 from specformer_encoder.novelty_fit import LabelledEvidence, fit_novelty
@@ -26,6 +31,11 @@ STRENGTHS = (0.03, 0.1, 0.3, 1.0)
 _TOLERANCE = 1e-3
 
 
+#: Weight of a panel profile beside a genome-wide one of its type: a panel's genes say less, and
+#: where a type is known from panels mostly, its direction would become that of the panel.
+PANEL_WEIGHT = 0.2
+
+
 @dataclass(frozen=True, slots=True)
 class Material:
     """What a readout is fitted on.
@@ -35,19 +45,21 @@ class Material:
     train, valid
         Genome-wide profiles, tumours and normals. Training ones fit; validation ones choose the
         regularisation and set calibration, sets and novelty.
-    thinned, thinned_valid
-        The same with a random share of their genes only, so that a panel is nothing new.
-    panels
-        Gene panels of training patients.
+    panels, valid_panels
+        Gene panels of the same patients.
+    thinned_valid, shallow_valid
+        The genome-wide validation profiles with a random share of their genes only, and as if they
+        had been sequenced little.
     simulated
         Tumours simulated from published cohort medians; types with hardly any real one.
     """
 
     train: Labelled
     valid: Labelled
-    thinned: Labelled
-    thinned_valid: Labelled
     panels: Labelled
+    valid_panels: Labelled
+    thinned_valid: Labelled
+    shallow_valid: Labelled
     simulated: Labelled
 
 
@@ -95,28 +107,52 @@ def fit_readout(material: Material, types: list[str]) -> Readout:
         vectors = unit_length(projection.apply(of.reading.raw)).astype(np.float64)
         return np.asarray(vectors @ weight.T + bias)
 
-    set_on = Labelled.join([valid, material.thinned_valid.of_types(types)])
-    truth = _numbers(set_on, types)
+    partial = _partial(material).of_types(types)
+    set_on, equal = _equally([valid, partial], types)
     calibration = fit_calibration(
-        logits(set_on), truth, set_on.reading.measured, patient_weights(set_on.people, truth)
+        logits(set_on), _numbers(set_on, types), set_on.reading.measured, equal
     )
-    probabilities = calibration.probabilities(logits(valid), valid.reading.measured)
+
+    def sets(of: Labelled) -> ConformalSets:
+        probabilities = calibration.probabilities(logits(of), of.reading.measured)
+        return fit_conformal(probabilities, _numbers(of, types), of.people)
+
     known = Labelled.join([material.train, material.simulated])
+    poor = Labelled.join([material.thinned_valid, material.shallow_valid]).of_types(types)
     heads = Heads(
         types=types,
         weight=weight.astype(np.float32),
         bias=bias.astype(np.float32),
         simulated=sorted(set(material.simulated.studies) & set(types)),
         calibration=calibration,
-        sets=fit_conformal(probabilities, _numbers(valid, types), valid.people),
+        sets=sets(valid),
+        partial_sets=sets(partial),
         novelty=fit_novelty(
             labelled_evidence(known, projection),
             labelled_evidence(material.valid, projection),
             types=types,
-            poor=evidence(material.thinned_valid.of_types(types).reading, projection),
+            poor=evidence(poor.reading, projection),
         ),
     )
     return Readout(projection, heads)
+
+
+def _partial(material: Material) -> Labelled:
+    """Validation profiles that measure some of the genes only."""
+    return Labelled.join([material.thinned_valid, material.valid_panels])
+
+
+def _equally(parts: list[Labelled], types: list[str]) -> tuple[Labelled, npt.NDArray[np.float64]]:
+    """Profiles one after the other, and weights by which patients, and then parts, are equal.
+
+    Calibrated on whole profiles alone, the scale's slope along the measured share would rest on
+    small differences between pipelines and run wild for panels.
+    """
+    weights = []
+    for part in parts:
+        own = patient_weights(part.people, _numbers(part, types))
+        weights.append(own / max(own.sum(), 1e-12))
+    return Labelled.join(parts), np.concatenate(weights)
 
 
 def labelled_evidence(profiles: Labelled, projection: Projection) -> LabelledEvidence:
@@ -143,17 +179,19 @@ def _fit_types(
     """Logistic regression on the embeddings, every type weighing the same: (K, E) and (K,)."""
     from sklearn.linear_model import LogisticRegression
 
-    fitting = Labelled.join(
-        [material.train, material.thinned, material.panels, material.simulated]
-    ).of_types(types)
-    choosing = Labelled.join([material.valid, material.thinned_valid]).of_types(types)
+    whole = Labelled.join([material.train, material.simulated]).of_types(types)
+    panels = material.panels.of_types(types)
+    fitting = Labelled.join([whole, panels])
+    choosing, equal = _equally(
+        [material.valid.of_types(types), _partial(material).of_types(types)], types
+    )
     x = unit_length(projection.apply(fitting.reading.raw))
     xv = unit_length(projection.apply(choosing.reading.raw)).astype(np.float64)
     y, yv = _numbers(fitting, types), _numbers(choosing, types)
     # One scale for all columns: standardising each would undo the projection's weights.
     scale = max(float(x.std(axis=0).mean()), 1e-6)
     weights = class_weights(fitting.studies).astype(np.float32)
-    patients = patient_weights(choosing.people, yv)
+    weights[len(whole) :] *= PANEL_WEIGHT
     best: tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=2000, tol=_TOLERANCE)
@@ -161,9 +199,9 @@ def _fit_types(
         weight, bias = _for_every_class(model, scale, len(types))
         logits = xv @ weight.T + bias
         # Calibration comes after, so strengths are compared each at its own best scale.
-        calibrated = fit_calibration(logits, yv, choosing.reading.measured, patients)
+        calibrated = fit_calibration(logits, yv, choosing.reading.measured, equal)
         p = calibrated.probabilities(logits, choosing.reading.measured)[np.arange(len(yv)), yv]
-        loss = float(-(patients * np.log(np.maximum(p, 1e-12))).sum())
+        loss = float(-(equal * np.log(np.maximum(p, 1e-12))).sum())
         if best is None or loss < best[0]:
             best = loss, weight, bias
     assert best is not None  # noqa: S101 - STRENGTHS is not empty

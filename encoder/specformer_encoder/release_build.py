@@ -92,6 +92,7 @@ def build_release(
         train=train,
         valid=np.flatnonzero((split == "valid") & wide),
         panels=np.flatnonzero((split == "train") & ~wide),
+        valid_panels=np.flatnonzero((split == "valid") & ~wide),
         progress=progress,
         medians=medians,
     )
