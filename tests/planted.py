@@ -1,4 +1,4 @@
-"""Corpora of labels alone, whose answer was planted in the vectors, and a release made in seconds."""
+"""Corpora of labels alone with an answer planted in the vectors; a release made in seconds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reading_of(vectors: np.ndarray) -> Reading:
     """A reading whose raw vectors are these, of whole profiles that fit well."""
     n = len(vectors)
     ones = np.ones(n, np.float32)
-    return Reading(vectors.astype(np.float32), 0.8 * ones, np.full(n, np.nan, np.float32), ones)
+    return Reading(vectors.astype(np.float32), ones, np.full(n, np.nan, np.float32), ones)
 
 
 def embedded(corpus: Corpus, vectors: np.ndarray) -> EmbeddedCorpus:
@@ -72,6 +72,7 @@ def small_release(corpus: Corpus, out: Path) -> Embedder:
         train=train,
         valid=valid,
         panels=np.empty(0, np.int64),
+        valid_panels=np.empty(0, np.int64),
         progress=lambda _: None,
         medians=None,
     )

@@ -66,13 +66,14 @@ def read_material(
         Table of published cohort medians, or None.
     """
     progress(f"reading {len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles")
+    thinned, shallow = thinner(), shallower()
     return Material(
         train=read_rows(embedder.read, corpus, train),
         valid=read_rows(embedder.read, corpus, valid),
         panels=read_rows(embedder.read, corpus, panels),
         valid_panels=read_rows(embedder.read, corpus, valid_panels),
-        thinned_valid=read_rows(thinner(embedder), corpus, valid),
-        shallow_valid=read_rows(_shallow(embedder), corpus, valid),
+        thinned_valid=read_rows(lambda x: embedder.read(thinned(x)), corpus, valid),
+        shallow_valid=read_rows(lambda x: embedder.read(shallow(x)), corpus, valid),
         simulated=_simulated(embedder, corpus, medians, progress),
     )
 
@@ -102,30 +103,30 @@ def take_out(values: FloatArray, share: float, draw: np.random.Generator) -> Flo
     return np.where(kept, values, np.float32(np.nan))
 
 
-def thinner(embedder: Embedder) -> Callable[[FloatArray], Reading]:
-    """Read profiles as if only a random share of the genes had been measured."""
+def thinner() -> Callable[[FloatArray], FloatArray]:
+    """Makes (N, V) profiles those of which only a random share of the genes was measured."""
     draw = np.random.default_rng(1)
 
-    def read(values: FloatArray) -> Reading:
+    def thinned(values: FloatArray) -> FloatArray:
         shares = 0.5 * (2 * LEAST_SHARE) ** draw.random(len(values))
         rows = [take_out(row[None], share, draw) for row, share in zip(values, shares, strict=True)]
-        return embedder.read(np.concatenate(rows) if rows else values)
+        return np.concatenate(rows) if rows else values
 
-    return read
+    return thinned
 
 
-def _shallow(embedder: Embedder) -> Callable[[FloatArray], Reading]:
-    """Read profiles as if `SHALLOW_READS` had been sequenced."""
+def shallower() -> Callable[[FloatArray], FloatArray]:
+    """Makes (N, V) profiles those of which `SHALLOW_READS` were sequenced."""
     draw = np.random.default_rng(2)
     lengths = np.asarray(vocabulary().lengths, np.float32)
 
-    def read(values: FloatArray) -> Reading:
+    def shallow(values: FloatArray) -> FloatArray:
         with np.errstate(divide="ignore"):
             logs = np.log2(values)
         rows = [np.exp2(thin(row, lengths, SHALLOW_READS, draw)) for row in logs]
-        return embedder.read(np.array(rows, np.float32).reshape(values.shape))
+        return np.array(rows, np.float32).reshape(values.shape)
 
-    return read
+    return shallow
 
 
 def _simulated(

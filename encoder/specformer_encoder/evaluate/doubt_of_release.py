@@ -33,7 +33,7 @@ from specformer_encoder.genes import vocabulary
 from specformer_encoder.novelty import Evidence, Novelty
 from specformer_encoder.novelty_fit import fit_novelty
 from specformer_encoder.projection import FloatArray, Projection, fit_projection
-from specformer_encoder.reading import Reading, evidence
+from specformer_encoder.reading import Labelled, Reading, evidence
 from specformer_encoder.readout import labelled_evidence
 
 #: Patients whose tumours odd and poor profiles are made of.
@@ -65,7 +65,7 @@ def doubt(
     embedder
         The release.
     reader
-        Of whole and thinned profiles.
+        Of whole profiles and of poorly measured validation ones.
     thinned
         Share of the genes → views of the known test tumours with no more genes.
     progress
@@ -165,7 +165,7 @@ def _held_out(corpus: EmbeddedCorpus, reader: Reader, projection: Projection) ->
         for split in ("train", "valid", "test")
     }
     train, valid, test = (reader.whole(some) for some in rows.values())
-    poor = reader.thin(rows["valid"])
+    poor = Labelled.join([reader.thinned(rows["valid"]), reader.shallow(rows["valid"])])
 
     def fit(types: list[str]) -> tuple[Novelty, Callable[[npt.NDArray[np.int64]], Evidence]]:
         left = [

@@ -6,13 +6,13 @@ fits a release. Network and factor model stay as they are: they were fitted with
 profiles of training patients, those of the source that is left out among them. How much that
 matters is seen where the factor model is fitted anew as well.
 
-Two things are less than in a release: every training and validation profile has one thinned view,
-drawn once for all fits, and no simulated tumour takes part.
+No simulated tumour takes part, so types that a release knows by these alone are not among those
+that are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import Predictor, Probabilities, Rows, neighbours
 from specformer_encoder.evaluate.views import Views, look
 from specformer_encoder.factors import FactorModel, fit_factors
-from specformer_encoder.material import LEAST_SHARE, take_out
+from specformer_encoder.material import shallower, thinner
 from specformer_encoder.projection import FloatArray
 from specformer_encoder.reading import Labelled, Reading
 from specformer_encoder.readout import Material, Readout, fit_readout
@@ -36,38 +36,31 @@ WITH_FACTORS = "SpecFormer predictor (refitted, factors too)"
 
 
 @dataclass(frozen=True, slots=True)
-class ThinnedViews:
-    """One thinned view of each genome-wide training and validation profile.
+class PoorViews:
+    """Views of the genome-wide validation profiles, poorly measured as for a release.
 
     Attributes
     ----------
-    views
-        n views.
+    thinned, shallow
+        n views each: with some of the genes, and with few reads.
     place
         Row of the corpus → its place among them.
     """
 
-    views: Views
+    thinned: Views
+    shallow: Views
     place: dict[int, int]
 
     @classmethod
-    def of(cls, corpus: EmbeddedCorpus, embedder: Embedder) -> ThinnedViews:
-        """Draw and read them; as slow as reading the profiles themselves."""
-        rows = [
-            i
-            for i, label in enumerate(corpus.labels)
-            if label.split in ("train", "valid") and corpus.genome_wide[i]
-        ]
-        draw = np.random.default_rng(1)
-        views = look(lambda some: thin_out(corpus.values(some), draw), rows, embedder)
-        return cls(views, {row: place for place, row in enumerate(rows)})
+    def of(cls, corpus: EmbeddedCorpus, embedder: Embedder) -> PoorViews:
+        """Make and read them; takes twice as long as reading the validation profiles."""
+        rows = sorted(corpus.select("valid") + corpus.select("valid", tumor=False))
 
+        def views(poor: Callable[[FloatArray], FloatArray]) -> Views:
+            return look(lambda some: poor(corpus.values(some)), rows, embedder)
 
-def thin_out(values: FloatArray, draw: np.random.Generator) -> FloatArray:
-    """(N, V) profiles of which each keeps a share of its genes, drawn as for a release."""
-    shares = 0.5 * (2 * LEAST_SHARE) ** draw.random(len(values))
-    rows = [take_out(row[None], share, draw) for row, share in zip(values, shares, strict=True)]
-    return np.concatenate(rows) if rows else values
+        place = {row: place for place, row in enumerate(rows)}
+        return cls(views(thinner()), views(shallower()), place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +73,8 @@ class Reader:
         N profiles as the release read them.
     views
         Of all N.
-    thinned
-        Of the training and validation ones.
+    poor
+        Of the validation ones, poorly measured.
     width
         D, of the network's part of what was read.
     factors
@@ -90,7 +83,7 @@ class Reader:
 
     corpus: EmbeddedCorpus
     views: Views
-    thinned: ThinnedViews
+    poor: PoorViews
     width: int
     factors: FactorModel | None = None
 
@@ -98,9 +91,16 @@ class Reader:
         """Profiles as they are."""
         return self._labelled(self.views.take(rows), rows)
 
-    def thin(self, rows: Rows) -> Labelled:
-        """Their thinned views."""
-        return self._labelled(self.thinned.views.take([self.thinned.place[i] for i in rows]), rows)
+    def thinned(self, rows: Rows) -> Labelled:
+        """Validation profiles with some of their genes."""
+        return self._labelled(self.poor.thinned.take(self._places(rows)), rows)
+
+    def shallow(self, rows: Rows) -> Labelled:
+        """Validation profiles with few reads."""
+        return self._labelled(self.poor.shallow.take(self._places(rows)), rows)
+
+    def _places(self, rows: Rows) -> Rows:
+        return [self.poor.place[row] for row in rows]
 
     def _labelled(self, views: Views, rows: Rows) -> Labelled:
         labels: list[SampleLabel] = [self.corpus.labels[i] for i in rows]
@@ -115,7 +115,7 @@ class Reader:
             raw=np.concatenate(
                 [read.raw[:, : self.width], np.stack([z for z, _ in again])], axis=1
             ),
-            explained=np.array([explained for _, explained in again], np.float32),
+            misfit=np.array([misfit for _, misfit in again], np.float32),
             lineages=read.lineages,
             measured=read.measured,
         )
@@ -164,18 +164,18 @@ class Refitted:
 
     Attributes
     ----------
-    corpus, views, thinned, width
+    corpus, views, poor, width
         As in `Reader`.
     """
 
     corpus: EmbeddedCorpus
     views: Views
-    thinned: ThinnedViews
+    poor: PoorViews
     width: int
 
     def __call__(self, train: Rows, valid: Rows, *, types: list[str]) -> Mapping[str, Predictor]:
         """Fit on rows; see `methods.Fit`."""
-        reader = Reader(self.corpus, self.views, self.thinned, self.width)
+        reader = Reader(self.corpus, self.views, self.poor, self.width)
         material = material_of(reader, train, valid)
         readout = fit_readout(material, types)
         tumors = material.train.of_types(types)
@@ -192,14 +192,14 @@ class RefittedFactors:
 
     corpus: EmbeddedCorpus
     views: Views
-    thinned: ThinnedViews
+    poor: PoorViews
     width: int
 
     def __call__(self, train: Rows, valid: Rows, *, types: list[str]) -> Mapping[str, Predictor]:
         """Fit on rows; see `methods.Fit`. Some minutes for ten thousand profiles."""
         wide = [i for i in train if self.corpus.genome_wide[i]]
         factors = fit_factors(self.views.quantiles[wide])
-        reader = Reader(self.corpus, self.views, self.thinned, self.width, factors)
+        reader = Reader(self.corpus, self.views, self.poor, self.width, factors)
         readout = fit_readout(material_of(reader, train, valid), types)
         return {WITH_FACTORS: RefittedPredictor(reader, readout)}
 
@@ -212,8 +212,9 @@ def material_of(reader: Reader, train: Rows, valid: Rows) -> Material:
     return Material(
         train=reader.whole(wide),
         valid=reader.whole(held_out),
-        thinned=reader.thin(wide),
-        thinned_valid=reader.thin(held_out),
         panels=reader.whole([i for i in train if not genome_wide[i]]),
+        valid_panels=reader.whole([i for i in valid if not genome_wide[i]]),
+        thinned_valid=reader.thinned(held_out),
+        shallow_valid=reader.shallow(held_out),
         simulated=reader.whole([]),
     )
