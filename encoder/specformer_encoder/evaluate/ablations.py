@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -263,12 +264,15 @@ def _orderings(
     few = {}
     for split, rows in sets.judged.items():
         draw = np.random.default_rng(0)
-        few[split] = _sequences(
-            lambda some, draw=draw: take_out(corpus.values(some), SHARE, draw), rows, scores, length
-        )
+        values = partial(_thinned, corpus, draw)
+        few[split] = _sequences(values, rows, scores, length)
     for name in scores:
         thinned = {split: bag.of_sequences(found[name]) for split, found in few.items()}
         yield name, Variant(bag.of_sequences(whole[name]), thinned, bag=True)
+
+
+def _thinned(corpus: EmbeddedCorpus, draw: np.random.Generator, rows: Rows) -> FloatArray:
+    return take_out(corpus.values(rows), SHARE, draw)
 
 
 Score = Callable[[FloatArray], FloatArray]
