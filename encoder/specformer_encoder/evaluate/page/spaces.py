@@ -36,9 +36,9 @@ def pathways(found: Found) -> list[str]:
         f"frozen vectors ({sets['pathways scored']} of {sets['pathways published']} pathways: the "
         "others keep fewer than five genes once complexes, families and molecules are dropped). "
         f"Fitted on {found['tumors']['train']} training tumours, its strength chosen on "
-        f"validation, judged on {found['tumors']['test']} test tumours of {found['patients']['test']} patients "
-        "by Pearson's correlation. The target is made of the very expression that was embedded, so "
-        "plain PCA is a strong rival. Scores are standardised per pathway before samples are "
+        f"validation, judged on {found['tumors']['test']} test tumours of "
+        f"{found['patients']['test']} patients by Pearson's correlation. The target is made of "
+        "the very expression that was embedded, so plain PCA is a strong rival. Scores are standardised per pathway before samples are "
         "correlated: as they are, even a constant profile correlates.",
         methods_table(methods, metrics),
         verdict(methods, PER_SAMPLE, ours=EMBEDDING, of=" (correlation)"),
@@ -57,8 +57,8 @@ def geometry(found: Found) -> list[str]:
         "rank, exp(−Σ p ln p) of the singular values as shares p of their sum, is **no measure "
         "of quality**: a random projection and an untrained encoder have a high one too, and stand "
         "beside. Neighbour purity is the share of a tumour's nearest training tumours (at most "
-        "ten) that are of its study, also among other sources than its own. Alignment (of one sample's "
-        f"profiles, {found['pairs of one sample']} pairs) and uniformity are better when "
+        "ten) that are of its study, also among other sources than its own. Alignment (of one "
+        f"sample's profiles, {found['pairs of one sample']} pairs) and uniformity are better when "
         "lower, and only together.",
         table(
             ["space", "dimensions", *metrics],
