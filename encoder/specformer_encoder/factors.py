@@ -16,12 +16,12 @@ zero by as much as the missing genes leave open. Filling unmeasured genes with t
 what is usually done before PCA, would pull the factors about instead.
 
 A gene panel is no random sample of the genes, so a rank within it is not the rank that the gene
-would have in a whole profile. A quantile u within a panel becomes F⁻¹(u), F the distribution that the
-panel's genes have in whole profiles by the model, pooled: each N(mean_g, Σ_k W_gk² + ψ_g) within 0 and
-1. Of a random half of the genes that changes next to nothing.
+would have in a whole profile. A quantile u within a panel becomes F⁻¹(u), F the distribution that
+the panel's genes have in whole profiles by the model, pooled: each N(mean_g, Σ_k W_gk² + ψ_g) within
+0 and 1. Of a random half of the genes that changes next to nothing.
 
-How little the model expects a profile is kept beside its factors, as the squared Mahalanobis distance
-of x_o under the model for each measured gene, (|x_o − W_o z|²_{1/ψ} + |z|²) / |o|: genes that were
+How little the model expects a profile is kept beside its factors, as the squared Mahalanobis
+distance of x_o under it for each measured gene, (|x_o − W_o z|²_{1/ψ} + |z|²) / |o|: genes that were
 swapped, or a sample that is no tissue, do not fit.
 """
 
@@ -133,7 +133,7 @@ class FactorModel:
         known = measured & self._used
         values, root = self._in_whole_profiles(quantiles, measured), self._root(known)
         x = (values - self.mean) / np.sqrt(self.noise)
-        # Zeros where nothing is known: products with all of W, which is not copied for each profile.
+        # Zeros where nothing is known: products with all of W, which is never copied.
         target = torch.from_numpy(np.where(known, x, 0).astype(np.float32))
         projected = self._weighted.T @ target
         z = torch.cholesky_solve(projected[:, None], root)[:, 0]

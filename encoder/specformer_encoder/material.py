@@ -18,6 +18,7 @@ from specformer_encoder.heads import known_types
 from specformer_encoder.ordering import rank_quantiles
 from specformer_encoder.reading import Labelled, Reading
 from specformer_encoder.readout import Material
+from specformer_encoder.shifts import pipeline_of
 from specformer_encoder.simulate import simulate_types
 
 Progress = Callable[[str], None]
@@ -65,13 +66,16 @@ def read_material(
     medians
         Table of published cohort medians, or None.
     """
-    progress(f"reading {len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles")
+    progress(
+        f"reading {2 * len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles"
+    )
     thinned, shallow = thinner(), shallower()
     return Material(
         train=read_rows(embedder.read, corpus, train),
         valid=read_rows(embedder.read, corpus, valid),
         panels=read_rows(embedder.read, corpus, panels),
         valid_panels=read_rows(embedder.read, corpus, valid_panels),
+        shifted=_shifted(embedder, corpus, train),
         thinned_valid=read_rows(lambda x: embedder.read(thinned(x)), corpus, valid),
         shallow_valid=read_rows(lambda x: embedder.read(shallow(x)), corpus, valid),
         simulated=_simulated(embedder, corpus, medians, progress),
@@ -127,6 +131,35 @@ def shallower() -> Callable[[FloatArray], FloatArray]:
         return np.array(rows, np.float32).reshape(values.shape)
 
     return shallow
+
+
+def moves_of(corpus: Corpus, rows: npt.ArrayLike) -> list[tuple[int, str]]:
+    """Rows that can be moved to another pipeline, each with one of those pipelines at random."""
+    draw, shifts = np.random.default_rng(3), corpus.packed().shifts
+    moves = []
+    for row in np.asarray(rows, np.int64).tolist():
+        label = corpus.labels[row]
+        if targets := shifts.targets(pipeline_of(label.source, label.unit)):
+            moves.append((row, targets[draw.integers(len(targets))]))
+    return moves
+
+
+def moved(corpus: Corpus, moves: Sequence[tuple[int, str]]) -> FloatArray:
+    """(n, V) expression of profiles as the pipelines that they are moved to have them."""
+    shifts = corpus.packed().shifts
+    values = corpus.values([row for row, _ in moves])
+    for profile, (row, target) in zip(values, moves, strict=True):
+        label = corpus.labels[row]
+        profile *= np.exp2(shifts.between(pipeline_of(label.source, label.unit), target))
+    return values
+
+
+def _shifted(embedder: Embedder, corpus: Corpus, train: npt.NDArray[np.int64]) -> Labelled:
+    """Each training profile once more, as another pipeline that it can be moved to has it."""
+    moves = moves_of(corpus, train)
+    starts = range(0, max(len(moves), 1), _BLOCK)
+    parts = [embedder.read(moved(corpus, moves[start : start + _BLOCK])) for start in starts]
+    return Labelled(Reading.join(parts), [corpus.labels[row] for row, _ in moves])
 
 
 def _simulated(

@@ -47,6 +47,10 @@ class Material:
         regularisation and set calibration, sets and novelty.
     panels, valid_panels
         Gene panels of the same patients.
+    shifted
+        Training profiles moved to another pipeline (see `shifts`): members of their cohort, from
+        which the projection learns how little a pipeline matters. Heads that were fitted on them
+        too were no better on validation patients.
     thinned_valid, shallow_valid
         The genome-wide validation profiles with a random share of their genes only, and as if they
         had been sequenced little.
@@ -58,6 +62,7 @@ class Material:
     valid: Labelled
     panels: Labelled
     valid_panels: Labelled
+    shifted: Labelled
     thinned_valid: Labelled
     shallow_valid: Labelled
     simulated: Labelled
@@ -98,9 +103,8 @@ def fit_readout(material: Material, types: list[str]) -> Readout:
             "tumours are needed.",
             "Add labelled tumours, or fix the split column of samples.tsv.",
         )
-    projection = fit_projection(
-        material.train.reading.raw, [cohort_of(label) for label in material.train.labels]
-    )
+    seen = Labelled.join([material.train, material.shifted])
+    projection = fit_projection(seen.reading.raw, [cohort_of(label) for label in seen.labels])
     weight, bias = _fit_types(material, projection, types)
 
     def logits(of: Labelled) -> npt.NDArray[np.float64]:

@@ -65,7 +65,7 @@ def doubt(
     embedder
         The release.
     reader
-        Of whole profiles and of poorly measured validation ones.
+        Of whole and altered profiles.
     thinned
         Share of the genes → views of the known test tumours with no more genes.
     progress
@@ -167,24 +167,27 @@ def _held_out(corpus: EmbeddedCorpus, reader: Reader, projection: Projection) ->
     train, valid, test = (reader.whole(some) for some in rows.values())
     poor = Labelled.join([reader.thinned(rows["valid"]), reader.shallow(rows["valid"])])
 
+    shifted = reader.shifted(rows["train"])
+    judged = set(corpus.judged_types)
+
     def fit(types: list[str]) -> tuple[Novelty, Callable[[npt.NDArray[np.int64]], Evidence]]:
-        left = [
-            i
-            for i, label in enumerate(train.labels)
-            if label.sample_type != "tumor" or label.study in types or label.study not in judged
-        ]
-        seen = train.rows(left)
-        projection = fit_projection(seen.reading.raw, [cohort_of(x) for x in seen.labels])
+        out = judged - set(types)
+
+        def staying(of: Labelled) -> Labelled:
+            tumors = np.array([label.sample_type == "tumor" for label in of.labels], bool)
+            return of.rows(~(tumors & np.isin(of.studies, list(out))))
+
+        seen = staying(train)
+        both = Labelled.join([seen, staying(shifted)])
+        projection = fit_projection(both.reading.raw, [cohort_of(x) for x in both.labels])
         novelty = fit_novelty(
             labelled_evidence(seen, projection),
             labelled_evidence(valid, projection),
             types=types,
             poor=evidence(poor.of_types(types).reading, projection),
         )
-        asked = evidence(test.reading, projection)
-        return novelty, asked.rows
+        return novelty, evidence(test.reading, projection).rows
 
-    judged = set(corpus.judged_types)
     # Of these, only the labels are looked at.
     labelled = labelled_evidence(test, projection)
     return held_out_types(fit, labelled, types=corpus.judged_types)

@@ -7,7 +7,8 @@ profiles of training patients, those of the source that is left out among them. 
 matters is seen where the factor model is fitted anew as well.
 
 No simulated tumour takes part, so types that a release knows by these alone are not among those
-that are asked for.
+that are asked for. Shifts between pipelines are the corpus's, learnt from training samples that two
+pipelines measured, without labels; those to a pipeline that is left out are not used.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import Predictor, Probabilities, Rows, neighbours
 from specformer_encoder.evaluate.views import Views, look
 from specformer_encoder.factors import FactorModel, fit_factors
-from specformer_encoder.material import shallower, thinner
+from specformer_encoder.material import moved, moves_of, shallower, thinner
 from specformer_encoder.projection import FloatArray
 from specformer_encoder.reading import Labelled, Reading
 from specformer_encoder.readout import Material, Readout, fit_readout
+from specformer_encoder.shifts import pipeline_of
 
 REFITTED = "SpecFormer predictor (refitted)"
 REFITTED_KNN = "SpecFormer embedding (refitted) + kNN"
@@ -36,31 +38,44 @@ WITH_FACTORS = "SpecFormer predictor (refitted, factors too)"
 
 
 @dataclass(frozen=True, slots=True)
-class PoorViews:
-    """Views of the genome-wide validation profiles, poorly measured as for a release.
+class AlteredViews:
+    """Views of genome-wide profiles, altered as a release's are before it is fitted.
 
     Attributes
     ----------
     thinned, shallow
-        n views each: with some of the genes, and with few reads.
+        n views each of validation profiles: with some of the genes, and with few reads.
     place
-        Row of the corpus → its place among them.
+        Row of the corpus → its place among these n.
+    shifted
+        m views of training profiles, moved to another pipeline.
+    moves
+        Their rows, and the pipelines they were moved to.
     """
 
     thinned: Views
     shallow: Views
     place: dict[int, int]
+    shifted: Views
+    moves: list[tuple[int, str]]
 
     @classmethod
-    def of(cls, corpus: EmbeddedCorpus, embedder: Embedder) -> PoorViews:
-        """Make and read them; takes twice as long as reading the validation profiles."""
-        rows = sorted(corpus.select("valid") + corpus.select("valid", tumor=False))
+    def of(cls, corpus: EmbeddedCorpus, embedder: Embedder) -> AlteredViews:
+        """Make and read them; takes about as long as reading the corpus."""
+        valid = sorted(corpus.select("valid") + corpus.select("valid", tumor=False))
 
-        def views(poor: Callable[[FloatArray], FloatArray]) -> Views:
-            return look(lambda some: poor(corpus.values(some)), rows, embedder)
+        def poor(way: Callable[[FloatArray], FloatArray]) -> Views:
+            return look(lambda rows: way(corpus.values(rows)), valid, embedder)
 
-        place = {row: place for place, row in enumerate(rows)}
-        return cls(views(thinner()), views(shallower()), place)
+        train = sorted(corpus.select("train") + corpus.select("train", tumor=False))
+        moves = moves_of(corpus.corpus, train)
+        shifted = look(
+            lambda places: moved(corpus.corpus, [moves[k] for k in places]),
+            list(range(len(moves))),
+            embedder,
+        )
+        place = {row: place for place, row in enumerate(valid)}
+        return cls(poor(thinner()), poor(shallower()), place, shifted, moves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +88,8 @@ class Reader:
         N profiles as the release read them.
     views
         Of all N.
-    poor
-        Of the validation ones, poorly measured.
+    altered
+        Of training and validation profiles.
     width
         D, of the network's part of what was read.
     factors
@@ -83,7 +98,7 @@ class Reader:
 
     corpus: EmbeddedCorpus
     views: Views
-    poor: PoorViews
+    altered: AlteredViews
     width: int
     factors: FactorModel | None = None
 
@@ -93,14 +108,26 @@ class Reader:
 
     def thinned(self, rows: Rows) -> Labelled:
         """Validation profiles with some of their genes."""
-        return self._labelled(self.poor.thinned.take(self._places(rows)), rows)
+        return self._labelled(self.altered.thinned.take(self._places(rows)), rows)
 
     def shallow(self, rows: Rows) -> Labelled:
         """Validation profiles with few reads."""
-        return self._labelled(self.poor.shallow.take(self._places(rows)), rows)
+        return self._labelled(self.altered.shallow.take(self._places(rows)), rows)
+
+    def shifted(self, rows: Rows) -> Labelled:
+        """Those of the training profiles that were moved to a pipeline which `rows` hold too.
+
+        A shift to a pipeline that is left out was learnt from it.
+        """
+        labels, kept = self.corpus.labels, set(rows)
+        here = {pipeline_of(labels[i].source, labels[i].unit) for i in rows}
+        moves = enumerate(self.altered.moves)
+        places = [k for k, (row, target) in moves if row in kept and target in here]
+        views = self.altered.shifted.take(places)
+        return self._labelled(views, [self.altered.moves[k][0] for k in places])
 
     def _places(self, rows: Rows) -> Rows:
-        return [self.poor.place[row] for row in rows]
+        return [self.altered.place[row] for row in rows]
 
     def _labelled(self, views: Views, rows: Rows) -> Labelled:
         labels: list[SampleLabel] = [self.corpus.labels[i] for i in rows]
@@ -164,18 +191,18 @@ class Refitted:
 
     Attributes
     ----------
-    corpus, views, poor, width
+    corpus, views, altered, width
         As in `Reader`.
     """
 
     corpus: EmbeddedCorpus
     views: Views
-    poor: PoorViews
+    altered: AlteredViews
     width: int
 
     def __call__(self, train: Rows, valid: Rows, *, types: list[str]) -> Mapping[str, Predictor]:
         """Fit on rows; see `methods.Fit`."""
-        reader = Reader(self.corpus, self.views, self.poor, self.width)
+        reader = Reader(self.corpus, self.views, self.altered, self.width)
         material = material_of(reader, train, valid)
         readout = fit_readout(material, types)
         tumors = material.train.of_types(types)
@@ -192,14 +219,14 @@ class RefittedFactors:
 
     corpus: EmbeddedCorpus
     views: Views
-    poor: PoorViews
+    altered: AlteredViews
     width: int
 
     def __call__(self, train: Rows, valid: Rows, *, types: list[str]) -> Mapping[str, Predictor]:
         """Fit on rows; see `methods.Fit`. Some minutes for ten thousand profiles."""
         wide = [i for i in train if self.corpus.genome_wide[i]]
         factors = fit_factors(self.views.quantiles[wide])
-        reader = Reader(self.corpus, self.views, self.poor, self.width, factors)
+        reader = Reader(self.corpus, self.views, self.altered, self.width, factors)
         readout = fit_readout(material_of(reader, train, valid), types)
         return {WITH_FACTORS: RefittedPredictor(reader, readout)}
 
@@ -214,6 +241,7 @@ def material_of(reader: Reader, train: Rows, valid: Rows) -> Material:
         valid=reader.whole(held_out),
         panels=reader.whole([i for i in train if not genome_wide[i]]),
         valid_panels=reader.whole([i for i in valid if not genome_wide[i]]),
+        shifted=reader.shifted(wide),
         thinned_valid=reader.thinned(held_out),
         shallow_valid=reader.shallow(held_out),
         simulated=reader.whole([]),

@@ -32,7 +32,7 @@ from specformer_encoder.evaluate.metrics import Estimate, bootstrap_mean
 from specformer_encoder.evaluate.panels import SHARES, panels, thin_views
 from specformer_encoder.evaluate.pathways import pathways
 from specformer_encoder.evaluate.pipelines import same_sample
-from specformer_encoder.evaluate.refit import PoorViews, Reader, Refitted, RefittedFactors
+from specformer_encoder.evaluate.refit import AlteredViews, Reader, Refitted, RefittedFactors
 from specformer_encoder.evaluate.simulated_types import Bench, simulated_types, together
 from specformer_encoder.evaluate.spaces import Spaces, all_spaces
 from specformer_encoder.evaluate.subtypes import subtypes
@@ -83,11 +83,11 @@ class Context:
 
     @cached_property
     def reader(self) -> Reader:
-        """Of whole profiles, and of poorly measured validation ones."""
-        self.progress("reading poor views of the validation profiles")
-        poor = PoorViews.of(self.corpus, self.embedder)
+        """Of whole profiles, and of altered ones as a release is fitted on."""
+        self.progress("reading altered views of training and validation profiles")
+        altered = AlteredViews.of(self.corpus, self.embedder)
         width = self.embedder.config.width
-        return Reader(self.corpus, self.baselines.views, poor, width)
+        return Reader(self.corpus, self.baselines.views, altered, width)
 
     def thinned(self, *shares: float) -> dict[float, Views]:
         """The known test tumours with a share of their genes."""
@@ -133,7 +133,7 @@ def _leave_out(c: Context) -> Any:
     plain = Baselines(
         c.corpus, c.baselines.views, config=c.baselines.config, kinds=[PCA], seed=c.baselines.seed
     )
-    parts = c.corpus, c.reader.views, c.reader.poor, c.reader.width
+    parts = c.corpus, c.reader.views, c.reader.altered, c.reader.width
     refitted = Refitted(*parts)
 
     def asked(settings: Sequence[leave_out.Setting], fits: Sequence[Fit]) -> dict[str, Any]:

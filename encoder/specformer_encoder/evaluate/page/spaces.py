@@ -37,9 +37,10 @@ def pathways(found: Found) -> list[str]:
         "others keep fewer than five genes once complexes, families and molecules are dropped). "
         f"Fitted on {found['tumors']['train']} training tumours, its strength chosen on "
         f"validation, judged on {found['tumors']['test']} test tumours of "
-        f"{found['patients']['test']} patients by Pearson's correlation. The target is made of "
-        "the very expression that was embedded, so plain PCA is a strong rival. Scores are standardised per pathway before samples are "
-        "correlated: as they are, even a constant profile correlates.",
+        f"{found['patients']['test']} patients by Pearson's correlation. The target is made of the "
+        "very expression that was embedded, so plain PCA is a strong rival. Scores are "
+        "standardised per pathway before samples are correlated: as they are, even a constant "
+        "profile correlates.",
         methods_table(methods, metrics),
         verdict(methods, PER_SAMPLE, ours=EMBEDDING, of=" (correlation)"),
         verdict(methods, WITHIN_TYPE, ours=EMBEDDING, of=" (correlation)"),
