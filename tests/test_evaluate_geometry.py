@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from planted import label, planted
+from planted import embedded, label, planted
 from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
-from specformer_encoder.embedder import Embedder, unit_length
-from specformer_encoder.evaluate.classification import EmbeddedCorpus
+from specformer_encoder.evaluate.baselines import Baselines, Components
 from specformer_encoder.evaluate.geometry import (
     effective_rank,
     geometry,
@@ -23,14 +20,16 @@ from specformer_encoder.evaluate.geometry import (
 )
 from specformer_encoder.evaluate.neighbours import nearest
 from specformer_encoder.evaluate.spaces import (
+    EMBEDDING,
     PCA_OF_RANKS,
     RANDOM_PROJECTION,
-    rank_components,
-    rank_spaces,
-    untrained_encoder,
+    UNTRAINED,
+    all_spaces,
 )
+from specformer_encoder.evaluate.views import END, Views
 from specformer_encoder.model import ModelConfig, SpecFormer
-from specformer_encoder.ordering import quantile_values, rank_quantiles
+from specformer_encoder.ordering import gene_sequence, quantile_values, rank_quantiles
+from specformer_encoder.projection import unit_length
 
 
 def draw(seed: int, *shape: int) -> np.ndarray:
@@ -155,50 +154,47 @@ def test_alignment_of_a_corpus(small_corpus):
             by_sample.setdefault(one.barcode, []).append(i)
     unit = unit_length(vectors)
     expected = np.mean([np.sum((unit[i] - unit[j]) ** 2) for i, j in by_sample.values()])
-    found = geometry(EmbeddedCorpus(corpus, vectors), {"x": vectors})
+    found = geometry(embedded(corpus, vectors), {"x": vectors})
     assert found["pairs of one sample"] == len(by_sample)
     assert found["spaces"]["x"]["alignment"].value == pytest.approx(expected, rel=1e-5)
 
 
-def test_rank_spaces(small_corpus):
+def test_spaces(small_corpus):
     corpus = small_corpus.corpus
-    embedded = EmbeddedCorpus(corpus, draw(0, len(corpus), 2))
-    ranks = quantile_values(
-        np.stack([rank_quantiles(v) for v in corpus.values(range(len(corpus)))])
-    )
+    vectors = draw(0, len(corpus), 2)
+    found = embedded(corpus, vectors)
+    values = corpus.values(range(len(corpus)))
+    idf = corpus.packed().statistics.idf
+    quantiles = np.stack([rank_quantiles(v) for v in values])
+    sequences = np.full((len(corpus), 32), END, np.uint16)
+    for row, profile in zip(sequences, values, strict=True):
+        ordered = gene_sequence(profile, idf, 32)
+        row[: len(ordered)] = ordered
+    config = ModelConfig(genes=values.shape[1], length=32, width=16, layers=2)
+    views = Views(quantiles, sequences, found.reading, vectors)
+    spaces = all_spaces(found, Baselines(found, views, config=config, seed=4), seed=4)
+    assert spaces[EMBEDDING] is found.vectors
+
+    ranks = np.nan_to_num(quantile_values(quantiles))  # genes that no profile here measures
     train = np.array([label.split == "train" for label in corpus.labels])
-    ranks = np.where(np.isnan(ranks), 0, ranks)  # genes that no profile here measures
-    spaces = rank_spaces(embedded)
     exact = PCA(train.sum() - 1, svd_solver="full").fit(ranks[train])
-    found = spaces[PCA_OF_RANKS]
-    assert found.shape == (len(corpus), train.sum() - 1)
-    expected = exact.transform(ranks)
-    leading = np.abs(expected[:, :3])  # the sign of a component is free
-    assert np.allclose(np.abs(found[:, :3]), leading, atol=1e-2 * leading.max())
-    own = rank_components(embedded, range(len(corpus)), fit=train)
-    assert np.allclose(own, found, atol=1e-3)
+    components = spaces[PCA_OF_RANKS]
+    assert components.shape == (len(corpus), train.sum() - 1)
+    leading = np.abs(exact.transform(ranks)[:, :3])  # the sign of a component is free
+    assert np.allclose(np.abs(components[:, :3]), leading, atol=1e-2 * leading.max())
+    fitted = Components.fit(quantiles[train], seed=4)
+    assert np.allclose(fitted.project(quantiles, fitted.axes), components, atol=1e-3)
     # Johnson-Lindenstrauss: distances survive a random projection to 256 directions.
     true = np.linalg.norm(ranks[:20, None] - ranks[None, 20:40], axis=2)
     projected = spaces[RANDOM_PROJECTION]
     kept = np.linalg.norm(projected[:20, None] - projected[None, 20:40], axis=2)
     assert np.abs(kept / true - 1).max() < 0.3
 
-
-def test_the_untrained_encoder_is_the_whole_network_before_its_first_step(small_corpus):
-    corpus = small_corpus.corpus
-    embedded = EmbeddedCorpus(corpus, draw(0, len(corpus), 2))
-    config = ModelConfig(genes=len(corpus.packed().vocabulary), length=32, width=16, layers=2)
-    idf = corpus.packed().statistics.idf
-    vectors = untrained_encoder(embedded, config=config, idf=idf, seed=4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        weights = SpecFormer(replace(config, layers=0)).state_dict()
-    whole = SpecFormer(config)
-    missing = whole.load_state_dict(weights, strict=False).missing_keys
-    assert missing
-    assert all(name.startswith("blocks.") for name in missing)
-    pooled = Embedder(whole, idf, np.zeros(16, np.float32), None).pooled(
-        corpus.values(range(len(corpus)))
-    )
-    train = [label.split == "train" for label in corpus.labels]
-    assert np.allclose(vectors, unit_length(pooled - pooled[train].mean(axis=0)), atol=1e-5)
+        network = SpecFormer(config).eval()
+    with torch.inference_mode():
+        tokens = torch.from_numpy(sequences.astype(np.int64))
+        pooled = network.pool(network.states(tokens)).numpy()
+    expected = unit_length(pooled - pooled[train].mean(axis=0))
+    assert np.allclose(spaces[UNTRAINED], expected, atol=1e-5)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from planted import reading_of
 from sklearn.decomposition import PCA
 
 from specformer_encoder.corpus import Corpus
 from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.embedder import unit_length
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.evaluate import leave_out, metrics, paired_shift
 from specformer_encoder.evaluate.baselines import Bag, Baselines, Centred, Components, Untrained
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import named, top
-from specformer_encoder.evaluate.views import Views, look
+from specformer_encoder.evaluate.views import END, Views, look
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.ordering import NOT_MEASURED, gene_sequence, quantile_values, rank_quantiles
-from specformer_encoder.packed import END, GENOME_WIDE
+from specformer_encoder.packed import GENOME_WIDE
+from specformer_encoder.projection import unit_length
+from specformer_encoder.reading import Reading
 
 GENES = 300
 CONFIG = ModelConfig(genes=GENES, length=64, width=32, layers=2, heads=2, expansion=2)
@@ -74,9 +77,27 @@ def simulated() -> tuple[list[SampleLabel], np.ndarray]:
     return labels, np.array(values)
 
 
+class Stub:
+    """What `look` asks of a release; its embedding of row i of the corpus is planted."""
+
+    config, genes = CONFIG, GENES
+
+    def __init__(self, vectors: np.ndarray, idf: np.ndarray) -> None:
+        self.vectors, self.idf = vectors, idf
+        self.asked: list[int] = []
+
+    def read(self, block: np.ndarray) -> Reading:
+        done = sum(self.asked)
+        self.asked.append(len(block))
+        return reading_of(self.vectors[done : done + len(block)])
+
+    def embeddings(self, reading: Reading) -> np.ndarray:
+        return reading.raw
+
+
 def corpus_of(labels: list[SampleLabel], vectors: np.ndarray) -> EmbeddedCorpus:
     table = pa.table({"genes_measured": np.full(len(labels), GENOME_WIDE, np.int32)})
-    return EmbeddedCorpus(Corpus(Path(), {}, labels, table, None), vectors)
+    return EmbeddedCorpus(Corpus(Path(), {}, labels, table, None), reading_of(vectors), vectors)
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +105,13 @@ def baselines() -> Baselines:
     labels, values = simulated()
     vectors = unit_length(np.log(values[:, :40]).astype(np.float32))
     idf = np.random.default_rng(0).random(GENES).astype(np.float32)
-    views = look(
-        lambda rows: values[rows], list(range(len(values))), vectors=vectors, idf=idf, length=64
-    )
+    views = look(lambda rows: values[rows], list(range(len(values))), Stub(vectors, idf))
     return Baselines(corpus_of(labels, vectors), views, config=CONFIG)
+
+
+def views_of(quantiles: np.ndarray, sequences: np.ndarray) -> Views:
+    vectors = np.zeros((len(quantiles), 1), np.float32)
+    return Views(quantiles, sequences, reading_of(vectors), vectors)
 
 
 def splits(corpus: EmbeddedCorpus) -> list[list[int]]:
@@ -101,15 +125,11 @@ def test_views_are_ranks_and_first_genes_whatever_the_block():
     values = np.random.default_rng(1).random((300, GENES)).astype(np.float32)
     values[7, 20:] = np.nan
     idf = np.linspace(0, 1, GENES, dtype=np.float32)
-    asked = []
-
-    def embed(block: np.ndarray) -> np.ndarray:
-        asked.append(len(block))
-        return np.nan_to_num(block[:, :3])
-
     rows = list(range(299, -1, -1))
-    views = look(lambda some: values[some], rows, vectors=embed, idf=idf, length=30)
-    assert asked == [256, 44]
+    stub = Stub(np.nan_to_num(values[rows][:, :3]), idf)
+    stub.config = dataclasses.replace(CONFIG, length=30)
+    views = look(lambda some: values[some], rows, stub)
+    assert stub.asked == [256, 44]
     for place in (0, 255, 256, 292, 299):
         profile = values[rows[place]]
         assert np.array_equal(views.quantiles[place], rank_quantiles(profile))
@@ -128,7 +148,7 @@ def test_components_are_those_of_scikit_learn_on_mean_filled_ranks():
     filled = np.where(np.isnan(ranks), np.nanmean(ranks, axis=0), ranks)
     expected = PCA(39, svd_solver="full").fit(filled)
     found = Components.fit(quantiles, seed=0)
-    views = Views(quantiles, np.zeros((40, 1), np.uint16), np.zeros((40, 1), np.float32))
+    views = views_of(quantiles, np.zeros((40, 1), np.uint16))
     # The sign of a component means nothing; the last has no variance to speak of.
     np.testing.assert_allclose(
         abs(found.of(views)[:, :20]), abs(expected.transform(filled)[:, :20]), atol=2e-3
@@ -138,7 +158,7 @@ def test_components_are_those_of_scikit_learn_on_mean_filled_ranks():
 
 def test_bag_is_the_set_of_first_genes():
     sequences = np.array([[5, 2, 9], [7, END, END], [END] * 3], np.uint16)
-    views = Views(np.zeros((3, 1), np.uint8), sequences, np.zeros((3, 1), np.float32))
+    views = views_of(np.zeros((3, 1), np.uint8), sequences)
     dense = Bag(10).of(views).toarray()
     assert [set(np.flatnonzero(row)) for row in dense] == [{2, 5, 9}, {7}, set()]
     assert dense.max() == 1
@@ -148,7 +168,7 @@ def test_untrained_encoder_is_the_whole_network_before_its_first_step(baselines)
     views = baselines.views.take(range(6))
     short = views.sequences.copy()
     short[2, 10:] = END
-    views = Views(views.quantiles, short, views.vectors)
+    views = views_of(views.quantiles, short)
     fresh = Untrained(CONFIG, seed=4)
     found = Centred(fresh, fresh.pooled(short).mean(axis=0)).of(views)
     torch.manual_seed(4)
@@ -219,7 +239,8 @@ def test_nothing_that_is_left_out_decides_anything(baselines):
     corpus = baselines.corpus
     train, valid, test = splits(corpus)
     draw, views = np.random.default_rng(0), baselines.views
-    scrambled = Views(views.quantiles.copy(), views.sequences.copy(), views.vectors.copy())
+    arrays = (views.quantiles.copy(), views.sequences.copy(), views.reading, views.vectors.copy())
+    scrambled = Views(*arrays)
     for array in (scrambled.quantiles, scrambled.sequences, scrambled.vectors):
         array[test] = draw.permuted(array[test], axis=1)
     types = [*LUNG, "TCGA-UVM"]

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 from conftest import SHARED
+from planted import embedded
 from scipy.stats import pearsonr
 from sklearn.linear_model import Ridge
 
 from specformer_encoder.errors import InputFileError
 from specformer_encoder.evaluate import pathways as module
-from specformer_encoder.evaluate.classification import EmbeddedCorpus
 from specformer_encoder.evaluate.paradigm import read_paradigm
 from specformer_encoder.evaluate.pathways import (
     PER_PATHWAY,
@@ -157,8 +157,7 @@ def test_scores_in_the_vector_are_found_and_noise_is_not(small_corpus, paradigm,
     corpus = small_corpus.corpus
     scores = corpus.map(lambda values: ssgsea(values, read_paradigm(paradigm).sets))
     noise = np.random.default_rng(0).normal(0, 1, scores.shape).astype(np.float32)
-    embedded = EmbeddedCorpus(corpus, noise)
-    found = pathways(embedded, {"scores": scores, "noise": noise}, paradigm=paradigm)
+    found = pathways(embedded(corpus, noise), {"scores": scores, "noise": noise}, paradigm=paradigm)
     assert found["sets"]["pathways scored"] == 40
     assert set(found["types"]) == {"TCGA-COAD", "TCGA-LUAD"}
     kept, lost = found["methods"]["scores"], found["methods"]["noise"]
@@ -176,5 +175,5 @@ def test_scores_in_the_vector_are_found_and_noise_is_not(small_corpus, paradigm,
 
 
 def test_without_pathways_the_question_is_left_out(small_corpus):
-    corpus = EmbeddedCorpus(small_corpus.corpus, np.zeros((len(small_corpus.corpus), 2)))
+    corpus = embedded(small_corpus.corpus, np.zeros((len(small_corpus.corpus), 2)))
     assert set(pathways(corpus, {}, paradigm=None)) == {"left out"}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import label, planted
+from planted import embedded, label, planted
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from specformer_encoder.errors import InputFileError
+from specformer_encoder.evaluate import methods
 from specformer_encoder.evaluate import subtypes as module
-from specformer_encoder.evaluate.classification import EmbeddedCorpus
 from specformer_encoder.evaluate.subtypes import (
     OWN_PCA,
     QUESTIONS,
@@ -29,6 +29,7 @@ from specformer_encoder.evaluate.tissues import (
     TUMOR_SAME,
     tissues,
 )
+from specformer_encoder.ordering import rank_quantiles
 
 PAM50 = next(question for question in QUESTIONS if "PAM50" in question.name)
 
@@ -192,7 +193,7 @@ def test_another_table_is_refused(tmp_path, content, problem):
 
 
 def test_the_probe_is_logistic_regression_at_the_strength_that_validation_chooses(monkeypatch):
-    monkeypatch.setattr(module, "STRENGTHS", (1e-4, 1.0))
+    monkeypatch.setattr(methods, "STRENGTHS", (1e-4, 1.0))
     split = np.repeat(["train", "valid", "test"], 60)
     kind = np.random.default_rng(0).integers(0, 3, 180)
     x = draw(1, 180, 5) + 2 * np.eye(5, dtype=np.float32)[kind]
@@ -210,7 +211,9 @@ def test_two_simulated_tumours_are_told_apart(small_corpus, monkeypatch):
     told = np.array([[one.study == studies[0]] * 3 for one in corpus.labels], np.float32)
     told += 0.1 * draw(3, len(corpus), 3)
     noise = draw(4, len(corpus), 3)
-    found = subtypes(EmbeddedCorpus(corpus, told), {"told": told, "noise": noise}, labels=None)
+    spaces = {"told": told, "noise": noise}
+    quantiles = np.stack([rank_quantiles(v) for v in corpus.values(range(len(corpus)))])
+    found = subtypes(embedded(corpus, told), spaces, quantiles=quantiles, labels=None)
     assert set(found[PAM50.name]) == {"left out"}
     assert "left out" in found["which"]["panel"]
     wide = found["which"]["genome-wide"]
@@ -231,8 +234,9 @@ def test_two_simulated_tumours_are_told_apart(small_corpus, monkeypatch):
 
 def test_a_class_with_too_few_patients_is_named_and_left_out(small_corpus, monkeypatch):
     monkeypatch.setattr(module, "QUESTIONS", (Question("which", ("TCGA-COAD", "TCGA-LUAD")),))
-    corpus = EmbeddedCorpus(small_corpus.corpus, draw(0, len(small_corpus.corpus), 3))
-    wide = subtypes(corpus, {}, labels=None)["which"]["genome-wide"]
+    corpus = embedded(small_corpus.corpus, draw(0, len(small_corpus.corpus), 3))
+    none = np.zeros((len(corpus.labels), 1), np.uint8)
+    wide = subtypes(corpus, {}, quantiles=none, labels=None)["which"]["genome-wide"]
     assert wide["classes"] == {}
     assert wide["too few"]["LUAD"]["test"] == 4
     assert "10 train, 1 valid, 5 test" in wide["left out"]

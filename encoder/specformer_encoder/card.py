@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from specformer_encoder.evaluate.run import doubt_table, panel_table, table, verdict
+from specformer_encoder.evaluate.page import headline
 from specformer_encoder.release import Release
 
 _CARD = """---
@@ -15,72 +15,65 @@ tags: [rna-seq, gene-expression, cancer, transformer, masked-gene-identity]
 ---
 # {id}
 
-An encoder of bulk RNA-seq profiles. A profile becomes a gene sequence by TF-IDF ordering; a
-transformer with {layers} layers of width {width} ({parameters:.1f} M parameters, {genes:,} genes,
-sequences of {length}) was pretrained to name hidden genes, to decode the whole rank profile from
-the sample's vector, and to recognise a sample in another unit, pipeline or gene panel. It never
-predicts an expression value, and never sees one.
+An encoder of bulk RNA-seq profiles. A profile becomes a gene sequence by TF-IDF ordering, which a
+transformer reads ({layers} layers of width {width}, {parameters:.1f} M parameters, {genes:,} genes,
+sequences of {length}); a factor model with {factors} factors reads the ranks of all its measured
+genes; a projection makes one vector of {dimensions} dimensions of both. Nothing predicts an
+expression value.
 
 - SHA-256 of what decides an answer: `{sha256}`
 - Training: recipe `{recipe}`, best checkpoint at step {step:,} of {steps:,}, after {minutes}
   minutes
-- Data: {train:,} genome-wide profiles and {panel:,} gene panels of training patients fitted
-  everything, {valid:,} genome-wide profiles of validation patients set the thresholds. TCGA, TARGET
-  and GTEx, open access, as republished in public packages and repositories. The release holds
-  weights and statistics, no profile.
+- Data: {train:,} genome-wide profiles and {panels:,} gene panels of training patients fitted
+  everything, {valid:,} genome-wide profiles of validation patients chose strengths and set
+  thresholds. TCGA, TARGET and GTEx, open access, as republished in public packages and
+  repositories. The release holds weights and statistics, no profile.
 
 ## Test results
 
-{profiles} genome-wide test tumours of {patients} patients whom nothing was fitted or chosen on,
-{n_types} cancer types with tumours of at least ten training patients. 95 % intervals are
-bootstrapped over patients. The baselines were fitted in the same run on the genome-wide training
-tumours of these types, their regularisation chosen on validation patients as the release's is; the
-release also saw normal tissue, other tumours and gene panels of training patients.
+Patients whom nothing was fitted or chosen on; 95 % intervals are bootstrapped over patients, the
+baselines were fitted in the same run. docs/evaluation.md of the repository has every question, how
+it was asked, and the plots; evaluation.json beside this card has all numbers.
 
 {table}
-
-{verdict}
-
-{doubt}
-
-With fewer genes (the predictor as shipped; coverage is that of the 90 % prediction set):
-
-{panels}
-
-Made by
-
-    specformer data build --from FOLDER --out CORPUS
-    specformer pretrain {recipe} --corpus CORPUS --out runs/{recipe}
-    specformer release build --run runs/{recipe} --corpus CORPUS \\
-        --out encoder/specformer_encoder/bundled --id {id}
-    specformer evaluate encoder/specformer_encoder/bundled --corpus CORPUS --write
 
 ## Types and training patients
 
 {types}
 
-## Limits
+{simulated}## Limits
 
-- Types outside this list cannot be predicted. The prediction's doubt is there to say so, and the
-  table above says how often it does.
+- Types outside this list cannot be predicted. The prediction's doubt is there to say so, and
+  docs/evaluation.md says how often it does.
 - Source and type are confounded in the data: several types come almost entirely from one pipeline.
   A sample from a pipeline that none of the sources used may be placed worse than the table says.
 - Colon and rectum (COAD, READ) are one disease to the transcriptome; read them together.
-- The prediction set is calibrated on genome-wide profiles; the tables say what it covers here and
-  with fewer genes. The answer states how many genes were measured.
 - For research. Not a medical device; no diagnosis may rest on it.
+"""
+
+_SIMULATED = """Learnt from tumours simulated around published cohort medians, since the corpus has
+too few real ones: {types}. Less is known of how well these are told.
+
 """
 
 
 def write_card(release: Release, results: dict[str, Any]) -> None:
     """Write `evaluation.json` and `MODEL_CARD.md` into the release's folder."""
+    text = json.dumps(results, indent=1) + "\n"
+    (release.path / "evaluation.json").write_text(text, encoding="utf-8")
+    (release.path / "MODEL_CARD.md").write_text(card(release, results), encoding="utf-8")
+
+
+def card(release: Release, results: dict[str, Any]) -> str:
+    """The card as Markdown."""
     from specformer_encoder.model import ModelConfig, SpecFormer
 
     model = release.manifest["model"]
     training = release.manifest["training"]
     network = SpecFormer(ModelConfig(**model))
     tumors = training["tumors"]
-    card = _CARD.format(
+    simulated = release.heads.simulated
+    return _CARD.format(
         id=release.id,
         sha256=release.sha256,
         parameters=sum(p.numel() for p in network.parameters()) / 1e6,
@@ -88,22 +81,16 @@ def write_card(release: Release, results: dict[str, Any]) -> None:
         width=model["width"],
         genes=model["genes"],
         length=model["length"],
+        factors=release.factors.size,
+        dimensions=release.projection.matrix.shape[1],
         recipe=training["recipe"]["name"],
         step=training["step"],
         steps=training["recipe"]["train"]["steps"],
         minutes=round(training["seconds"] / 60),
         train=training["profiles"]["train"],
         valid=training["profiles"]["valid"],
-        panel=training["profiles"]["panel"],
-        profiles=results["classification"]["profiles"],
-        patients=results["classification"]["patients"],
-        n_types=len(release.heads.types),
-        table=table(results),
-        verdict=verdict(results),
-        doubt=doubt_table(results),
-        panels=panel_table(results),
-        types=", ".join(f"{name} {tumors[name]}" for name in release.heads.types),
+        panels=training["profiles"]["panels"],
+        table=headline(results),
+        types=", ".join(f"{name} {tumors.get(name, 0)}" for name in release.heads.types),
+        simulated=_SIMULATED.format(types=", ".join(simulated)) if simulated else "",
     )
-    text = json.dumps(results, indent=1) + "\n"
-    (release.path / "evaluation.json").write_text(text, encoding="utf-8")
-    (release.path / "MODEL_CARD.md").write_text(card, encoding="utf-8")

@@ -69,14 +69,15 @@ def read_material(
     progress(
         f"reading {2 * len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles"
     )
+    thinned, shallow = thinner(), shallower()
     return Material(
         train=read_rows(embedder.read, corpus, train),
         valid=read_rows(embedder.read, corpus, valid),
         panels=read_rows(embedder.read, corpus, panels),
         valid_panels=read_rows(embedder.read, corpus, valid_panels),
         shifted=_shifted(embedder, corpus, train),
-        thinned_valid=read_rows(thinner(embedder), corpus, valid),
-        shallow_valid=read_rows(_shallow(embedder), corpus, valid),
+        thinned_valid=read_rows(lambda x: embedder.read(thinned(x)), corpus, valid),
+        shallow_valid=read_rows(lambda x: embedder.read(shallow(x)), corpus, valid),
         simulated=_simulated(embedder, corpus, medians, progress),
     )
 
@@ -106,46 +107,59 @@ def take_out(values: FloatArray, share: float, draw: np.random.Generator) -> Flo
     return np.where(kept, values, np.float32(np.nan))
 
 
-def thinner(embedder: Embedder) -> Callable[[FloatArray], Reading]:
-    """Read profiles as if only a random share of the genes had been measured."""
+def thinner() -> Callable[[FloatArray], FloatArray]:
+    """Makes (N, V) profiles those of which only a random share of the genes was measured."""
     draw = np.random.default_rng(1)
 
-    def read(values: FloatArray) -> Reading:
+    def thinned(values: FloatArray) -> FloatArray:
         shares = 0.5 * (2 * LEAST_SHARE) ** draw.random(len(values))
         rows = [take_out(row[None], share, draw) for row, share in zip(values, shares, strict=True)]
-        return embedder.read(np.concatenate(rows) if rows else values)
+        return np.concatenate(rows) if rows else values
 
-    return read
+    return thinned
+
+
+def shallower() -> Callable[[FloatArray], FloatArray]:
+    """Makes (N, V) profiles those of which `SHALLOW_READS` were sequenced."""
+    draw = np.random.default_rng(2)
+    lengths = np.asarray(vocabulary().lengths, np.float32)
+
+    def shallow(values: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore"):
+            logs = np.log2(values)
+        rows = [np.exp2(thin(row, lengths, SHALLOW_READS, draw)) for row in logs]
+        return np.array(rows, np.float32).reshape(values.shape)
+
+    return shallow
+
+
+def moves_of(corpus: Corpus, rows: npt.ArrayLike) -> list[tuple[int, str]]:
+    """Rows that can be moved to another pipeline, each with one of those pipelines at random."""
+    draw, shifts = np.random.default_rng(3), corpus.packed().shifts
+    moves = []
+    for row in np.asarray(rows, np.int64).tolist():
+        label = corpus.labels[row]
+        if targets := shifts.targets(pipeline_of(label.source, label.unit)):
+            moves.append((row, targets[draw.integers(len(targets))]))
+    return moves
+
+
+def moved(corpus: Corpus, moves: Sequence[tuple[int, str]]) -> FloatArray:
+    """(n, V) expression of profiles as the pipelines that they are moved to have them."""
+    shifts = corpus.packed().shifts
+    values = corpus.values([row for row, _ in moves])
+    for profile, (row, target) in zip(values, moves, strict=True):
+        label = corpus.labels[row]
+        profile *= np.exp2(shifts.between(pipeline_of(label.source, label.unit), target))
+    return values
 
 
 def _shifted(embedder: Embedder, corpus: Corpus, train: npt.NDArray[np.int64]) -> Labelled:
     """Each training profile once more, as another pipeline that it can be moved to has it."""
-    draw, shifts = np.random.default_rng(3), corpus.packed().shifts
-    origin = [pipeline_of(corpus.labels[row].source, corpus.labels[row].unit) for row in train]
-    moved = [(row, name) for row, name in zip(train, origin, strict=True) if shifts.targets(name)]
-    parts = [embedder.read(np.empty((0, embedder.genes), np.float32))]
-    for start in range(0, len(moved), _BLOCK):
-        some = moved[start : start + _BLOCK]
-        values = corpus.values([row for row, _ in some])
-        for profile, (_, name) in zip(values, some, strict=True):
-            targets = shifts.targets(name)
-            profile *= np.exp2(shifts.between(name, targets[draw.integers(len(targets))]))
-        parts.append(embedder.read(values))
-    return Labelled(Reading.join(parts), [corpus.labels[row] for row, _ in moved])
-
-
-def _shallow(embedder: Embedder) -> Callable[[FloatArray], Reading]:
-    """Read profiles as if `SHALLOW_READS` had been sequenced."""
-    draw = np.random.default_rng(2)
-    lengths = np.asarray(vocabulary().lengths, np.float32)
-
-    def read(values: FloatArray) -> Reading:
-        with np.errstate(divide="ignore"):
-            logs = np.log2(values)
-        rows = [np.exp2(thin(row, lengths, SHALLOW_READS, draw)) for row in logs]
-        return embedder.read(np.array(rows, np.float32).reshape(values.shape))
-
-    return read
+    moves = moves_of(corpus, train)
+    starts = range(0, max(len(moves), 1), _BLOCK)
+    parts = [embedder.read(moved(corpus, moves[start : start + _BLOCK])) for start in starts]
+    return Labelled(Reading.join(parts), [corpus.labels[row] for row, _ in moves])
 
 
 def _simulated(

@@ -12,7 +12,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("release", type=Path, metavar="RELEASE", help="release folder")
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="built corpus")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="DIR",
+        help="folder with PARADIGM pathways, TCGA sample labels and cohort medians; "
+        "what needs them is left out without it",
+    )
+    parser.add_argument(
+        "--questions",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        metavar="NAME,NAME",
+        help="ask only these; with --write, the other answers in evaluation.json are kept",
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write the page (Markdown), plots beside it"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--write", action="store_true", help="write evaluation.json and MODEL_CARD.md beside it"
     )
@@ -23,15 +39,23 @@ def run(args: argparse.Namespace) -> int:
     from specformer_encoder.card import write_card
     from specformer_encoder.corpus import Corpus
     from specformer_encoder.embedder import Embedder
-    from specformer_encoder.evaluate.run import doubt_table, evaluate, panel_table, table
+    from specformer_encoder.evaluate.page import headline, write_page
+    from specformer_encoder.evaluate.run import evaluate, merge
 
     embedder = Embedder.load(args.release)
-    corpus = Corpus.open(args.corpus)
-    results = evaluate(embedder, corpus, lambda line: print(line, file=sys.stderr, flush=True))
+    results = evaluate(
+        embedder,
+        Corpus.open(args.corpus),
+        reference=args.reference,
+        questions=args.questions,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    there = embedder.release.path / "evaluation.json"
+    if args.questions and there.is_file():
+        results = merge(json.loads(there.read_text(encoding="utf-8")), results)
     if args.write:
         write_card(embedder.release, results)
-    if args.json:
-        print(json.dumps(results))
-    else:
-        print(table(results), doubt_table(results), panel_table(results), sep="\n\n")
+    if args.page:
+        write_page(args.page, results)
+    print(json.dumps(results) if args.json else headline(results))
     return 0

@@ -21,7 +21,7 @@ the five nearest training profiles by cosine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -49,10 +49,13 @@ from specformer_encoder.evaluate.methods import (
 from specformer_encoder.evaluate.views import END, Views, look
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.ordering import quantile_values
+from specformer_encoder.projection import unit_length
 
 FloatArray = npt.NDArray[np.float32]
 
 COMPONENTS = 256
+PCA, BAG, UNTRAINED, EMBEDDING = "PCA-256", "Bag", "Untrained encoder", "SpecFormer embedding"
+KINDS = (PCA, BAG, UNTRAINED, EMBEDDING)
 _BLOCK = 512
 
 
@@ -88,12 +91,15 @@ class Components:
 
     def of(self, views: Views) -> FloatArray:
         """(n, C) components."""
+        return self.project(views.quantiles, self.axes)
+
+    def project(self, quantiles: npt.NDArray[np.uint8], axes: FloatArray) -> FloatArray:
+        """(n, V) quantiles, filled and centred, on any (C, V) directions: (n, C)."""
         blocks = [
-            np.nan_to_num(quantile_values(views.quantiles[start : start + _BLOCK]) - self.mean)
-            @ self.axes.T
-            for start in range(0, len(views), _BLOCK)
+            np.nan_to_num(quantile_values(quantiles[start : start + _BLOCK]) - self.mean) @ axes.T
+            for start in range(0, len(quantiles), _BLOCK)
         ]
-        return np.concatenate([np.zeros((0, len(self.axes)), np.float32), *blocks])
+        return np.concatenate([np.zeros((0, len(axes)), np.float32), *blocks])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +110,15 @@ class Bag:
 
     def of(self, views: Views) -> csr_array:
         """(n, V) sparse, 1 where present."""
-        present = views.sequences != END
+        return self.of_sequences(views.sequences)
+
+    def of_sequences(self, sequences: npt.NDArray[np.uint16]) -> csr_array:
+        """(n, T) sequences, ended by `END` → (n, V) sparse, 1 where present."""
+        present = sequences != END
         starts = np.concatenate([[0], present.sum(axis=1).cumsum()])
-        columns = views.sequences[present].astype(np.int32)
+        columns = sequences[present].astype(np.int32)
         ones = np.ones(len(columns), np.float32)
-        return csr_array((ones, columns, starts.astype(np.int32)), (len(views), self.genes))
+        return csr_array((ones, columns, starts.astype(np.int32)), (len(sequences), self.genes))
 
 
 class Untrained:
@@ -170,23 +180,32 @@ class Baselines:
         Of all N.
     config
         Sizes of the untrained network.
+    kinds
+        Which of `KINDS` are fitted.
     seed
         Of the randomised PCA and of the untrained weights.
     """
 
     def __init__(
-        self, corpus: EmbeddedCorpus, views: Views, *, config: ModelConfig, seed: int = 0
+        self,
+        corpus: EmbeddedCorpus,
+        views: Views,
+        *,
+        config: ModelConfig,
+        kinds: Collection[str] = KINDS,
+        seed: int = 0,
     ) -> None:
         self.corpus = corpus
         self.views = views
         self.config = config
+        self.kinds = kinds
         self.seed = seed
-        self._untrained = Untrained(config, seed=seed)
+        self.untrained = Untrained(config, seed=seed)
 
     @cached_property
-    def _pooled(self) -> FloatArray:
+    def pooled(self) -> FloatArray:
         """(N, E) of the untrained network, which no fit changes."""
-        return self._untrained.pooled(self.views.sequences)
+        return self.untrained.pooled(self.views.sequences)
 
     @classmethod
     def of(cls, corpus: EmbeddedCorpus, embedder: Embedder) -> Baselines:
@@ -220,29 +239,35 @@ class Baselines:
             )
         seen, held_out = self.views.take(x_rows), self.views.take(valid_rows)
         valid_y = self._studies(valid_rows)
-        pooled = self._pooled[x_rows]
-        pca = Components.fit(seen.quantiles, seed=self.seed)
-        features: dict[str, tuple[Features, bool]] = {
-            "PCA-256": (pca, True),
-            f"Bag of {self.config.length} genes": (Bag(self.config.genes), False),
-            "Untrained encoder": (Centred(self._untrained, pooled.mean(axis=0)), True),
-            "SpecFormer embedding": (Embedded(), True),
-        }
         fitted: dict[str, Classifier] = {}
-        for name, (kind, scale) in features.items():
+        for name in self.kinds:
+            kind = self._features(name, seen, x_rows)
+            scale = name != BAG
+            title = f"Bag of {self.config.length} genes" if name == BAG else name
             if isinstance(kind, Centred):  # what `of` would give, without running the network
                 x, v = (
-                    unit_length(self._pooled[rows] - kind.centre) for rows in (x_rows, valid_rows)
+                    unit_length(self.pooled[rows] - kind.centre) for rows in (x_rows, valid_rows)
                 )
             else:
                 x, v = kind.of(seen), kind.of(held_out)
-            fitted |= _both(name, kind, x, y, v, valid_y, scale=scale)
-            if kind is pca:
-                again, of = self._shifted(pca, x, x_rows, whole)
+            fitted |= _both(title, kind, x, y, v, valid_y, scale=scale)
+            if isinstance(kind, Components):
+                again, of = self._shifted(kind, x, x_rows, whole)
                 if of:
                     more = np.concatenate([x, again]), y + [y[place] for place in of]
-                    fitted |= _both(f"{name} + paired shifts", kind, *more, v, valid_y, scale=scale)
+                    fitted |= _both(
+                        f"{title} + paired shifts", kind, *more, v, valid_y, scale=scale
+                    )
         return fitted
+
+    def _features(self, name: str, seen: Views, rows: Rows) -> Features:
+        if name == PCA:
+            return Components.fit(seen.quantiles, seed=self.seed)
+        if name == BAG:
+            return Bag(self.config.genes)
+        if name == UNTRAINED:
+            return Centred(self.untrained, self.pooled[rows].mean(axis=0))
+        return Embedded()
 
     def _tumors(self, rows: Rows, types: list[str]) -> Rows:
         labels = self.corpus.labels

@@ -40,12 +40,12 @@ import numpy.typing as npt
 from sklearn.metrics import silhouette_samples
 
 from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.embedder import FloatArray, unit_length
-from specformer_encoder.evaluate.classification import EmbeddedCorpus
+from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.metrics import Estimate, bootstrap
 from specformer_encoder.evaluate.neighbours import nearest, purity
 from specformer_encoder.evaluate.resampling import mean_estimate
 from specformer_encoder.evaluate.spaces import Spaces
+from specformer_encoder.projection import FloatArray, unit_length
 
 NEIGHBOURS = 10
 #: A study with fewer test patients is no cluster; its tumours have no silhouette.

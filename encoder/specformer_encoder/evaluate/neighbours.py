@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.embedder import FloatArray, unit_length
+from specformer_encoder.projection import FloatArray, unit_length
 
 
 def similarities(queries: FloatArray, candidates: FloatArray) -> FloatArray:

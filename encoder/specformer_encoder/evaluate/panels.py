@@ -7,6 +7,7 @@ PCA fills a missing gene with its training mean, the bag of genes is that of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def panels(
     *,
     baselines: Baselines | None = None,
     methods: dict[str, Method] | None = None,
+    thinned: Mapping[float, Views] | None = None,
 ) -> dict[str, Any]:
     """Accuracy of every method; coverage of the prediction set and share flagged of the shipped.
 
@@ -36,6 +38,8 @@ def panels(
     ----------
     corpus, embedder, baselines, methods
         As in `classification.classification`.
+    thinned
+        Share of the genes → `thin_views` of the known test tumours, made here if not given.
 
     Returns
     -------
@@ -53,7 +57,10 @@ def panels(
     measured = corpus.corpus.genes_measured()
     groups = {}
     for share in SHARES:
-        views = _thinned(corpus, embedder, wide, share) if share < 1 else baselines.views.take(wide)
+        if share == 1:
+            views = baselines.views.take(wide)
+        else:
+            views = (thinned or {}).get(share) or thin_views(corpus, embedder, wide, share)
         genes = share * measured[wide]
         groups[f"{share:.0%} of the genes"] = _score(corpus, embedder, wide, views, genes, methods)
     sources = sorted({corpus.labels[i].source for i in real})
@@ -67,7 +74,8 @@ def panels(
     return groups
 
 
-def _thinned(corpus: EmbeddedCorpus, embedder: Embedder, rows: list[int], share: float) -> Views:
+def thin_views(corpus: EmbeddedCorpus, embedder: Embedder, rows: list[int], share: float) -> Views:
+    """Views of some rows with a random share of their genes."""
     draw = np.random.default_rng(0)
     return look(lambda some: take_out(corpus.values(some), share, draw), rows, embedder)
 

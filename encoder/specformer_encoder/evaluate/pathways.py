@@ -32,9 +32,8 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.embedder import FloatArray
 from specformer_encoder.errors import CorpusError
-from specformer_encoder.evaluate.classification import EmbeddedCorpus
+from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.metrics import Estimate, bootstrap
 from specformer_encoder.evaluate.paradigm import read_paradigm
 from specformer_encoder.evaluate.resampling import (
@@ -43,6 +42,7 @@ from specformer_encoder.evaluate.resampling import (
     row_correlation,
 )
 from specformer_encoder.evaluate.spaces import Spaces
+from specformer_encoder.projection import FloatArray
 from specformer_encoder.ssgsea import ssgsea
 
 #: Ridge strengths that are tried, on standardised vectors; validation tumours choose.

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from specformer_encoder.embedder import FloatArray
 from specformer_encoder.evaluate.metrics import Estimate, bootstrap
+from specformer_encoder.projection import FloatArray
 
 #: Share of its variance in the group below which a target counts as constant in a resample.
 _CONSTANT = 1e-6

@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from specformer_encoder.cohort_medians import CohortMedians, FloatArray
 from specformer_encoder.corpus import Corpus
 from specformer_encoder.evaluate.baselines import COMPONENTS
-from specformer_encoder.evaluate.classification import MERGED
+from specformer_encoder.evaluate.classification import merged
 from specformer_encoder.evaluate.metrics import Estimate, bootstrap
 from specformer_encoder.heads import known_types
 from specformer_encoder.ordering import quantile_values, rank_quantiles
@@ -226,14 +226,14 @@ def simulated_types(
     interval, `reached`, `false calls` (share of the other judged tumours, with interval; None where
     there are no others), and `called instead` (type → profiles, the most frequent first).
     """
-    truth = np.array([MERGED.get(bench.study(i), bench.study(i)) for i in bench.judged])
+    truth = np.array([merged(bench.study(i)) for i in bench.judged])
     chosen = set(studies or {bench.study(i) for i in bench.judged})
     results = {}
-    for name in sorted({MERGED.get(study, study) for study in chosen}):
+    for name in sorted({merged(study) for study in chosen}):
         # What is one disease is left out as one, or its other half would stay to be met.
-        left_out = [study for study in bench.medians.studies if MERGED.get(study, study) == name]
+        left_out = [study for study in bench.medians.studies if merged(study) == name]
         names = bench.calls(left_out)
-        guess = np.array([MERGED.get(called, called) for called in names])
+        guess = np.array([merged(called) for called in names])
         taken = sum(bench.study(i) in left_out for i in bench.training)
         results[name] = {"training tumors": taken, **_score(bench, name, truth, guess)}
         progress(f"{name}: {results[name]['top-1'].value:.3f} of {results[name]['profiles']}")
@@ -249,10 +249,8 @@ def together(bench: Bench, studies: Iterable[str]) -> dict[str, Any]:
     with`: of the judged tumours of all other known types, with intervals, colon and rectum merged.
     """
     added = list(studies)
-    truth = np.array([MERGED.get(bench.study(i), bench.study(i)) for i in bench.judged])
-    before, after = (
-        np.array([MERGED.get(c, c) for c in bench.calls(some)]) for some in ([], added)
-    )
+    truth = np.array([merged(bench.study(i)) for i in bench.judged])
+    before, after = (np.array([merged(c) for c in bench.calls(some)]) for some in ([], added))
     known = np.array([bench.study(i) in set(bench.types) - set(added) for i in bench.judged])
     known &= _unseen(bench)
     people = [bench.corpus.labels[i].person for i, k in zip(bench.judged, known, strict=True) if k]

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,15 +34,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.embedder import FloatArray
 from specformer_encoder.errors import InputFileError
-from specformer_encoder.evaluate.classification import EmbeddedCorpus, Metric
+from specformer_encoder.evaluate.baselines import Components
+from specformer_encoder.evaluate.embedded import EmbeddedCorpus
+from specformer_encoder.evaluate.methods import logistic
 from specformer_encoder.evaluate.metrics import (
     Estimate,
     accuracy,
@@ -50,8 +48,8 @@ from specformer_encoder.evaluate.metrics import (
     macro_f1,
 )
 from specformer_encoder.evaluate.resampling import mean_estimate
-from specformer_encoder.evaluate.spaces import Spaces, rank_components
-from specformer_encoder.heads import STRENGTHS
+from specformer_encoder.evaluate.spaces import Spaces
+from specformer_encoder.projection import FloatArray
 
 SPLITS = ("train", "valid", "test")
 #: A class with fewer patients in a split cannot be learnt, or its accuracy not be told.
@@ -62,6 +60,7 @@ MINIMUM_MIXED = 10
 OWN_PCA = "PCA-256 of the ranks of the question's own profiles"
 
 Texts = npt.NDArray[np.str_]
+Metric = Callable[[Texts, Texts], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,13 @@ def read_sample_labels(path: Path) -> dict[str, dict[str, str]]:
         raise InputFileError(f"{path.name} is no table ({error}).", remedy) from None
 
 
-def subtypes(corpus: EmbeddedCorpus, spaces: Spaces, *, labels: Path | None) -> dict[str, Any]:
+def subtypes(
+    corpus: EmbeddedCorpus,
+    spaces: Spaces,
+    *,
+    quantiles: npt.NDArray[np.uint8],
+    labels: Path | None,
+) -> dict[str, Any]:
     """Ask every question of every space.
 
     Parameters
@@ -139,6 +144,8 @@ def subtypes(corpus: EmbeddedCorpus, spaces: Spaces, *, labels: Path | None) -> 
         Whose tumours take part.
     spaces
         Name → (N, E) vectors of all profiles.
+    quantiles
+        (N, V) rank quantiles of all profiles.
     labels
         `tcga_labels.tsv`; without it only questions about studies are asked.
 
@@ -164,8 +171,8 @@ def subtypes(corpus: EmbeddedCorpus, spaces: Spaces, *, labels: Path | None) -> 
         wide = [i for i in named if corpus.genome_wide[i]]
         panel = _largest_panel(corpus, [i for i in named if not corpus.genome_wide[i]])
         results[question.name] = {
-            "genome-wide": _ask(corpus, spaces, classes, wide),
-            "panel": _ask(corpus, spaces, classes, panel),
+            "genome-wide": _ask(corpus, spaces, classes, wide, quantiles),
+            "panel": _ask(corpus, spaces, classes, panel, quantiles),
         }
     return results
 
@@ -198,7 +205,11 @@ def _largest_panel(corpus: EmbeddedCorpus, rows: list[int]) -> list[int]:
 
 
 def _ask(
-    corpus: EmbeddedCorpus, spaces: Spaces, classes: list[str], rows: list[int]
+    corpus: EmbeddedCorpus,
+    spaces: Spaces,
+    classes: list[str],
+    rows: list[int],
+    quantiles: npt.NDArray[np.uint8],
 ) -> dict[str, Any]:
     """Fit and judge the probe of every space on these labelled profiles."""
     people: dict[str, dict[str, set[str]]] = {}
@@ -228,7 +239,8 @@ def _ask(
     line = np.array([f"{corpus.labels[i].source} {corpus.labels[i].unit}" for i in test])
     mixed = _brings_several(y[split == "test"], line)
     vectors = {name: space[kept] for name, space in spaces.items()}
-    vectors[OWN_PCA] = rank_components(corpus, kept, fit=split == "train")
+    own = Components.fit(quantiles[np.array(kept)[split == "train"]], seed=0)
+    vectors[OWN_PCA] = own.project(quantiles[kept], own.axes)
     patients = corpus.people(test)
     return account | {
         "profiles": len(test),
@@ -257,17 +269,8 @@ def probe(x: FloatArray, y: Texts, split: Texts) -> Texts:
     (test rows,) classes.
     """
     train, valid, test = (split == name for name in SPLITS)
-    fits = [
-        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000)).fit(
-            x[train], y[train]
-        )
-        for strength in STRENGTHS
-    ]
-    best = min(
-        fits,
-        key=lambda fit: log_loss(y[valid], fit.predict_proba(x[valid]), labels=fit.classes_),
-    )
-    return np.asarray(best.predict(x[test]))
+    fit = logistic(x[train], y[train].tolist(), valid=x[valid], valid_y=y[valid].tolist())
+    return np.asarray(fit.predict(x[test]))
 
 
 def _brings_several(y: Texts, line: Texts) -> npt.NDArray[np.bool_]:

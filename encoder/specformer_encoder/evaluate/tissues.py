@@ -29,12 +29,12 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.embedder import FloatArray
-from specformer_encoder.evaluate.classification import EmbeddedCorpus
+from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.metrics import Estimate, accuracy, bootstrap
 from specformer_encoder.evaluate.neighbours import nearest, purity, similarities
 from specformer_encoder.evaluate.resampling import mean_estimate
 from specformer_encoder.evaluate.spaces import Spaces
+from specformer_encoder.projection import FloatArray
 
 MAJORITY = 5
 NEIGHBOURS = 10

@@ -89,7 +89,8 @@ def look(
     quantiles = np.empty((len(rows), embedder.genes), np.uint8)
     sequences = np.full((len(rows), embedder.config.length), END, np.uint16)
     parts = []
-    for start in range(0, len(rows), _BLOCK):
+    # An empty block still gives what is read its width.
+    for start in range(0, max(len(rows), 1), _BLOCK):
         block = values(rows[start : start + _BLOCK])
         for place, profile in enumerate(block, start):
             quantiles[place] = rank_quantiles(profile)
