@@ -74,10 +74,14 @@ class _MaskedGeneLoss(torch.autograd.Function):
 
 def _parts(*batches: Tensor) -> list[tuple[Tensor, ...]]:
     """The same few profiles of every batch, the last of which is that of the logits."""
-    logits = batches[-1]
-    size = logits[0].numel() * logits.element_size()
-    at_once = 1 if logits.device.type == "cpu" else max(1, _LOGITS_AT_ONCE // size)
+    at_once = _profiles_at_once(batches[-1])
     return list(zip(*(torch.split(batch, at_once) for batch in batches), strict=True))
+
+
+def _profiles_at_once(logits: Tensor) -> int:
+    if logits.device.type == "cpu":
+        return 1
+    return max(1, _LOGITS_AT_ONCE // (logits[0].numel() * logits.element_size()))
 
 
 def masked_gene_loss(

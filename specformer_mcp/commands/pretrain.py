@@ -18,6 +18,8 @@ from typing import Any, TextIO
 #: Seconds between two drawings of the line on a terminal, and between two lines of a log.
 _REDRAW_S = 0.2
 _LINE_EVERY_S = 30.0
+#: Processes that prepare batches for a GPU, at most: each holds two steps in shared memory.
+_MOST_WORKERS = 8
 _SHOWN = ("total", "masked", "named", "decode", "agree")
 
 
@@ -31,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=_not_negative,
         metavar="N",
-        help="processes that prepare batches (default: one a free core on cuda, 0 on cpu: a "
-        "thread does it)",
+        help="processes that prepare batches (default: on cuda one a free core, up to 8; "
+        "on cpu 0: a thread does it)",
     )
     parser.add_argument(
         "--stop-at", type=_positive, metavar="STEP", help="stop early, to go on later"
@@ -225,7 +227,8 @@ def _workers(device: str) -> int:
     if not device.startswith("cuda"):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 2) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
+    free = (cores or 2) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1
+    return min(max(1, free), _MOST_WORKERS)
 
 
 def _positive(text: str) -> int:
