@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import textwrap
 
+import pytest
 from training_support import assert_same_bits, start_process
 
+from specformer_encoder.errors import TrainingError
 from specformer_mcp.cli import main
 from specformer_mcp.commands.pretrain import Metrics, TrainingDisplay
 
@@ -43,6 +46,34 @@ def test_steps_after_the_last_checkpoint_are_not_in_the_metrics_twice(tmp_path):
     with Metrics(tmp_path, 2) as metrics:
         metrics.write({"step": 3})
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_metrics_that_the_disk_does_not_take_stop_with_the_reason(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow past 2 kB, which is what a full disk or a quota looks like to a writer.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+
+    def write_many():
+        with Metrics(tmp_path, 0) as metrics:
+            for step in range(1000):
+                metrics.write({"step": step})
+
+    try:
+        with pytest.raises(TrainingError, match=r"metrics\.jsonl could not be written"):
+            write_many()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with Metrics(tmp_path, 10):
+        pass
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(11))
+
+
+def test_a_folder_that_cannot_be_made_is_named(small_corpus, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    words = ["pretrain", "debug", "--corpus", str(small_corpus.folder)]
+    assert main([*words, "--out", str(tmp_path / "file" / "run")]) == 1
+    assert "cannot be made" in capsys.readouterr().err
 
 
 def test_the_command_imports_nothing_but_the_libraries_of_training(small_corpus, tmp_path):

@@ -86,7 +86,7 @@ class Run:
         self.validated = 0
         self.best = math.inf
         self.seconds = 0.0
-        out.mkdir(parents=True, exist_ok=True)
+        _make_folder(out)
         if (out / "last.safetensors").exists():
             self._resume()
         elif recipe.train.warm_start:
@@ -288,6 +288,15 @@ class Run:
         if valid["total"] < self.best:
             self.best = valid["total"]
             self.save("best")
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"The folder {out} cannot be made ({error.strerror}).", "Give another --out."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ RECIPE ...`. Nothing but torch, numpy, pyarrow, safetensors and the standard lib
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -83,9 +84,12 @@ def run(args: argparse.Namespace) -> int:
         display.close()
     training.ranks.close()
     done = training.step >= recipe.train.steps
+    best = (
+        f"best validation loss {training.best:.4f}" if training.validated else "not validated yet"
+    )
     print(
         f"{'finished' if done else 'stopped'} at step {training.step} after "
-        f"{training.seconds / 60:.0f} minutes; best validation loss {training.best:.4f}",
+        f"{training.seconds / 60:.0f} minutes; {best}",
         file=sys.stderr,
     )
     return 0
@@ -121,7 +125,8 @@ class Metrics:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk, which `write` has told already
+            self._file.close()
         if self._board is not None:
             self._board.close()
 
