@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from specformer_encoder import layers, masked_loss
+from specformer_encoder.cores import on_cores
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.masked_loss import masked_gene_loss
@@ -22,7 +26,10 @@ def small_network() -> SpecFormer:
     return network.eval()
 
 
-def test_masked_loss_equals_cross_entropy_over_measured_genes():
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_masked_loss_equals_cross_entropy_over_measured_genes(monkeypatch, at_once):
+    """One profile at once, as on a CPU; and several, as on a GPU, the last part smaller."""
+    monkeypatch.setattr(masked_loss, "_profiles_at_once", lambda _logits: at_once)
     torch.manual_seed(1)
     states = torch.randn(3, 4, 8, requires_grad=True)
     vectors = torch.randn(11, 8, requires_grad=True)
@@ -71,9 +78,15 @@ def naive_block(x, block, heads):
     return torch.stack(rows)
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
-def test_block_and_its_written_out_gradients_equal_the_naive_ones(dtype, tolerance):
-    """Five profiles: the last few of a batch are fewer than are worked through at once."""
+def test_block_and_its_gradients_equal_the_naive_ones(monkeypatch, dtype, tolerance, by_hand):
+    """As written out for the CPU, and as torch derives them on other devices.
+
+    Five profiles: the last few of a batch are fewer than are worked through at once.
+    """
+    if not by_hand:
+        monkeypatch.setattr(layers, "_by_hand", lambda _x: False)
     block = small_network().blocks[0]
     weights = list(block.parameters())
     x = torch.randn(5, 24, 32, requires_grad=True)
@@ -142,3 +155,55 @@ def test_profiles_over_other_genes_are_refused():
     embedder = Embedder(small_network(), np.ones(300, np.float32), np.zeros(32, np.float32), None)
     with pytest.raises(ExpressionValueError, match=r"300 vocabulary genes; got shape \(1, 299\)"):
         embedder.embed(np.ones((1, 299), np.float32))
+
+
+def test_layers_compute_in_the_type_of_autocast_and_keep_float32_weights():
+    """The residual stream is cast once; a norm that went back to float32 would show here."""
+    network = small_network().train()
+    seen = set()
+    for block in network.blocks:
+        block.register_forward_hook(
+            lambda _block, given, result: seen.add((given[0].dtype, result.dtype))
+        )
+    tokens = torch.randperm(300)[None, :64]
+    with torch.autocast("cpu", torch.bfloat16):
+        states = network.states(tokens)
+    assert seen == {(torch.bfloat16, torch.bfloat16)}
+    assert states.dtype == torch.bfloat16
+    states.float().sum().backward()
+    assert {p.grad.dtype for p in network.blocks.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_cores_share_the_parts_and_answer_in_their_order(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        seen = on_cores(
+            lambda parts: (
+                parts,
+                torch.get_num_threads(),
+                torch.is_grad_enabled(),
+                threading.get_ident(),
+            ),
+            range(count),
+        )
+    finally:
+        torch.set_num_threads(before)
+    cores = min(3, count)
+    assert [parts for parts, *_ in seen] == [list(range(c, count, cores)) for c in range(cores)]
+    assert not any(tracked for _, _, tracked, _ in seen)
+    if cores > 1:
+        assert {threads for _, threads, _, _ in seen} == {1}
+        assert threading.get_ident() not in {thread for *_, thread in seen}
+    assert torch.is_grad_enabled()
+    assert torch.get_num_threads() == before
+
+
+def test_what_a_core_raises_is_raised_here():
+    def broken(parts):
+        if 1 in parts:
+            raise OSError("torn")
+
+    with pytest.raises(OSError, match="torn"):
+        on_cores(broken, range(4))

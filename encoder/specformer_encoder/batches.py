@@ -18,7 +18,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,8 @@ class Batch:
     Attributes
     ----------
     tokens
-        (B, T) int64 gene tokens, hidden genes replaced by the mask token.
+        (B, T) int64 gene tokens, hidden genes replaced by the mask token; in training, where the
+        recipe says so, some of them by a random gene or left.
     hidden
         (B, M) int64 positions of the hidden genes.
     genes
@@ -150,7 +151,9 @@ class Batches:
         if not any(view.dropped for view in views):
             length = min(view.length for view in views)
             views = [view.cut(length) for view in views]
-        one, other = (self._assemble(view, draw, train.mask) for view in views)
+        one, other = (
+            self._disguised(self._assemble(view, draw, train.mask), draw) for view in views
+        )
         return one, other
 
     def prefetch(
@@ -226,8 +229,19 @@ class Batches:
                 measured[i] = random_panel(measured[i], share, draw)
             score = log2 + self.corpus.log_idf
             score[~measured[i]] = np.nan
-            sequences.append(leading_genes(score, self.recipe.model.length))
+            sequences.append(self._window(score, draw))
         return sequences, measured, dropped
+
+    def _window(self, score: FloatArray, draw: np.random.Generator) -> npt.NDArray[np.uint16]:
+        """The genes of a profile that training reads: the first, or a window of all expressed."""
+        length, stride = self.recipe.model.length, self.recipe.train.window_stride
+        if not stride:
+            return leading_genes(score, length)
+        sequence = leading_genes(score)
+        # Whole windows only: a batch is cut to its shortest sequence.
+        windows = max(0, len(sequence) - length) // stride + 1
+        start = stride * int(draw.integers(windows))
+        return sequence[start : start + length]
 
     def _altered_profile(self, row: int, draw: np.random.Generator) -> FloatArray:
         """(V,) log2 expression of a profile as another laboratory might have seen it."""
@@ -247,6 +261,23 @@ class Batches:
         if draw.random() < train.thin_probability:
             log2 = thin(log2, corpus.lengths, log_uniform(train.thin_reads, MOST_READS, draw), draw)
         return log2
+
+    def _disguised(self, batch: Batch, draw: np.random.Generator) -> Batch:
+        """Show a random gene or the hidden gene itself in place of some masks.
+
+        As in BERT (Devlin et al., arXiv:1810.04805, 3.1), so that what is not masked is looked at
+        too. A random gene is any of the vocabulary.
+        """
+        train = self.recipe.train
+        if train.random_share + train.kept_share == 0:
+            return batch
+        chance = draw.random(batch.hidden.shape)
+        any_gene = torch.from_numpy(draw.integers(self.recipe.model.genes, size=chance.shape))
+        shown = batch.tokens.gather(1, batch.hidden)  # (B, M), all masks
+        random = torch.from_numpy(chance < train.random_share)
+        kept = torch.from_numpy(chance >= 1 - train.kept_share)
+        shown = torch.where(random, any_gene, torch.where(kept, batch.genes, shown))
+        return replace(batch, tokens=batch.tokens.scatter(1, batch.hidden, shown))
 
     def _assemble(self, view: _View, draw: np.random.Generator, mask: float) -> Batch:
         corpus, config, rows = self.corpus, self.recipe.model, view.rows

@@ -80,10 +80,15 @@ class SpecFormer(nn.Module):
         """(B, T) tokens → (B, T, D) normalised token states."""
         ranks = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.gene(tokens) + self.rank(ranks)
-        if torch.is_autocast_enabled(x.device.type):
-            # Autocast leaves the residual stream in float32, and casting it at every layer costs
-            # more than the layers' arithmetic.
-            x = x.to(torch.get_autocast_dtype(x.device.type))
+        device = x.device.type
+        if not torch.is_autocast_enabled(device):
+            return self._through(x)
+        # Autocast leaves the residual stream in float32, and on CUDA every norm too; casting at
+        # every layer costs more than the layers' arithmetic. Layers compute in the type they get.
+        with torch.autocast(device, enabled=False):
+            return self._through(x.to(torch.get_autocast_dtype(device)))
+
+    def _through(self, x: Tensor) -> Tensor:
         for block in self.blocks:
             x = block(x)
         return self.norm(x)  # type: ignore[no-any-return]

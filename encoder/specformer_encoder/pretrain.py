@@ -1,26 +1,21 @@
-"""Pretraining: which gene stood at a hidden rank, and what the whole profile looks like.
+"""Pretraining: a run that is a pure function of (recipe, corpus).
 
-Three losses on the same pass. Masked gene identity: some genes of the sequence are hidden, and at
-each hidden rank the network names the gene among those that the profile measures. Whole-profile
-decoding: from the sample's vector alone, a linear layer predicts the standardised rank of every
-measured gene of the undropped profile, which is what makes that vector worth having. Agreement:
-the vectors of two views of a sample find each other among the batch (InfoNCE; van den Oord et
-al., arXiv:1807.03748), so that unit, pipeline and missing genes matter less. No expression value
-is ever predicted.
+What is minimised stands in `objectives`: masked gene identity, whole-profile decoding, agreement
+of two views of a sample. AdamW on float32 weights, a linear warm-up and a cosine, gradients clipped
+to norm 1, products in bfloat16 where the recipe says so; the checkpoint that counts is the one with
+the lowest loss on the validation patients.
 
-A run is a pure function of (recipe, corpus): batches depend on the step alone, and a checkpoint
-holds weights, optimiser state and step in one file that is renamed into place, so an interrupted
-run that is started again goes on as if nothing had happened.
+Batches depend on the step alone, and a checkpoint holds weights, optimiser state and step in one
+file that is renamed into place, so an interrupted run that is started again goes on as if nothing
+had happened. Several processes (`ranks`) share each batch and train what one would, to rounding.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import json
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -28,99 +23,32 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
+from specformer_encoder.batch_workers import prepare
 from specformer_encoder.batches import Batch, Batches
+from specformer_encoder.checkpoints import below, open_checkpoint, write_checkpoint
+from specformer_encoder.devices import keep_memory, to_device, usable_device
 from specformer_encoder.errors import TrainingError
-from specformer_encoder.masked_loss import masked_gene_loss
-from specformer_encoder.model import SpecFormer
+from specformer_encoder.objectives import Pretrainer, agreement
 from specformer_encoder.packed import PackedCorpus
-from specformer_encoder.recipe import Recipe
+from specformer_encoder.ranks import join_ranks
+from specformer_encoder.recipe import Recipe, stored_recipe
+from specformer_encoder.training_corpus import check_split, rank_baseline
 from specformer_encoder.warm_start import warm_start
 
-#: An interruption loses at most this many seconds of work.
-CHECKPOINT_SECONDS = 60.0
+__all__ = ["Pretrainer", "Run", "agreement", "open_checkpoint", "rank_baseline"]
+
+#: Seconds between checkpoints. With the step under way, a kill loses less than a minute.
+CHECKPOINT_SECONDS = 40.0
 _GRADIENT_NORM = 1.0
-_REPORT_EVERY = 20
 
 Report = Callable[[dict[str, Any]], None]
 
 
-class Pretrainer(nn.Module):
-    """The encoder with what only training needs: the whole-profile decoder."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.encoder = SpecFormer(recipe.model)
-        self.decoder = nn.Linear(recipe.model.width, recipe.model.genes)
-        # From zero: a random decoder would pull the sample's vector about before it has learnt.
-        nn.init.zeros_(self.decoder.weight)
-        nn.init.zeros_(self.decoder.bias)
-
-    def losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses of one view and the (B, D) sample vectors.
-
-        `masked` is in nats a gene, `named` the share of hidden genes that is named, `decode` the
-        squared error of the standardised ranks (1 = predicting every gene's mean).
-        """
-        states = self.encoder.states(batch.tokens)  # (B, T, D)
-        B, M = batch.hidden.shape
-        D = states.shape[-1]
-        # Hidden positions are gathered before the output layer: V is large, T - M would be waste.
-        at_hidden = states.gather(1, batch.hidden[..., None].expand(B, M, D))  # (B, M, D)
-        masked, named = masked_gene_loss(
-            at_hidden,
-            self.encoder.output_vectors(),
-            self.encoder.gene_bias,
-            batch.genes,
-            batch.measured,
-        )
-        pooled = self.encoder.pool(states)
-        decoded = self.decoder(pooled).float()
-        error = (decoded - batch.target).square() * batch.decodable
-        decode = error.sum() / batch.decodable.sum().clamp(min=1)
-        return {"masked": masked, "named": named, "decode": decode}, pooled
-
-    def pair_losses(self, one: Batch, other: Batch) -> dict[str, Tensor]:
-        """Mean losses of two views, and `agree`: nats to find a sample's other view."""
-        first, u = self.losses(one)
-        second, v = self.losses(other)
-        losses = {name: (first[name] + second[name]) / 2 for name in first}
-        losses["agree"] = agreement(u, v, self.recipe.train.temperature)
-        return losses
-
-    def total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The loss that is minimised."""
-        train = self.recipe.train
-        total = losses["masked"] + train.decode_weight * losses["decode"]
-        if "agree" in losses:
-            total = total + train.agree_weight * losses["agree"]
-        return total
-
-
-def agreement(u: Tensor, v: Tensor, temperature: float) -> Tensor:
-    """InfoNCE between (B, D) vectors of two views, both ways; 0 when every view finds its other.
-
-    Vectors are centred on the mean of the batch first, as they are on the training mean in use.
-    """
-    u, v = u.float(), v.float()
-    mean = (u.mean(dim=0) + v.mean(dim=0)) / 2
-    u, v = (functional.normalize(x - mean, dim=1) for x in (u, v))
-    similarity = u @ v.T / temperature  # (B, B)
-    own = torch.arange(len(u), device=u.device)
-    there = functional.cross_entropy(similarity, own)
-    back = functional.cross_entropy(similarity.T, own)
-    return (there + back) / 2
-
-
 class Run:
-    """One training run in a folder: `last.safetensors`, `best.safetensors`, `metrics.jsonl`.
+    """One training run in a folder: `last.safetensors` and `best.safetensors`.
 
     Parameters
     ----------
@@ -131,12 +59,23 @@ class Run:
     out
         The run's folder; a run that is there already is resumed.
     device
-        Where to compute.
+        Where to compute. Under torchrun `cuda` is the device of the process's local rank.
+    workers
+        Processes that prepare batches; 0 leaves it to a thread, which keeps up with a CPU.
+
+    Raises
+    ------
+    TrainingError, CorpusError
+        If the run cannot start or be resumed.
     """
 
-    def __init__(self, recipe: Recipe, corpus: PackedCorpus, out: Path, device: str) -> None:
-        self.recipe, self.corpus, self.out = recipe, corpus, out
-        self.device = usable_device(device)
+    def __init__(
+        self, recipe: Recipe, corpus: PackedCorpus, out: Path, device: str, *, workers: int = 0
+    ) -> None:
+        check_split(corpus)
+        self.recipe, self.corpus, self.out, self.workers = recipe, corpus, out, workers
+        self.ranks = join_ranks(usable_device(device), recipe.train.batch)
+        self.device = self.ranks.device
         if self.device.type == "cpu":
             keep_memory()
         self.batches = Batches(corpus, recipe)
@@ -144,13 +83,16 @@ class Run:
         self.model = Pretrainer(recipe).to(self.device)
         self.optimizer = self._optimizer()
         self.step = 0
+        self.validated = 0
         self.best = math.inf
         self.seconds = 0.0
-        out.mkdir(parents=True, exist_ok=True)
+        _make_folder(out)
         if (out / "last.safetensors").exists():
             self._resume()
         elif recipe.train.warm_start:
             warm_start(self.model.encoder, corpus, recipe.train.seed)
+        self.ranks.agree(self.step, "the step to go on from")
+        self.ranks.spread([parameter.data for parameter in self.model.parameters()])
 
     def _optimizer(self) -> torch.optim.AdamW:
         train = self.recipe.train
@@ -179,77 +121,84 @@ class Run:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def train_step(self, views: tuple[Batch, Batch] | None = None) -> dict[str, float]:
-        """One optimiser step, on `views` where this step's are at hand already."""
+        """One optimiser step, on `views` where this step's are at hand already.
+
+        Returns
+        -------
+        The losses of the whole batch and the `tokens` that were read.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
-        one, other = (_to(view, self.device) for view in views or self.batches.training(self.step))
+        views = views or self.batches.training(self.step)
+        one, other = (to_device(self.ranks.share(view), self.device) for view in views)
+        self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            losses = self.model.pair_losses(one, other)
-        total = self.model.total(losses)
-        if not torch.isfinite(total):
+            losses = self.model.pair_losses(one, other, self.ranks)
+        losses["total"] = self.model.total(losses)
+        losses["total"].backward()  # type: ignore[no-untyped-call]
+        means = torch.stack([value.detach() for value in losses.values()])
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self.ranks.average([*gradients, means])
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), _GRADIENT_NORM)
+        # Read from the device once a step; every process sees the same numbers and stops alike.
+        *numbers, length = torch.cat([means, norm[None]]).tolist()
+        self._check_finite(numbers[-1], "loss")
+        self._check_finite(length, "gradient")
+        self.optimizer.step()
+        self.step += 1
+        tokens = float(sum(view.tokens.numel() for view in views))
+        return dict(zip(losses, numbers, strict=True)) | {"tokens": tokens}
+
+    def _check_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
             raise TrainingError(
-                f"The loss became {float(total.detach())} at step {self.step}.",
+                f"The {what} became {value} at step {self.step}.",
                 f"The last good checkpoint is in {self.out}; lower learning_rate in the recipe and "
                 "train into another --out.",
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), _GRADIENT_NORM)
-        self.optimizer.step()
-        self.step += 1
-        return {name: float(value.detach()) for name, value in losses.items()} | {
-            "tokens": float(one.tokens.numel() + other.tokens.numel())
-        }
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """Means over the validation patients, with 15 % of the genes hidden."""
+    def validate(self, unwanted: Callable[[], bool] = lambda: False) -> dict[str, float]:
+        """Means over the validation patients, with 15 % of the genes hidden.
+
+        Empty if it became unwanted on the way.
+        """
         sums: dict[str, float] = {}
         batches = self.batches.validation()
-        with self._autocast():
-            for batch in batches:
-                losses, _ = self.model.losses(_to(batch, self.device))
+        for batch in batches:
+            if unwanted():
+                return {}
+            with self._autocast():
+                losses, _ = self.model.losses(to_device(batch, self.device))
                 losses["total"] = self.model.total(losses)
-                for name, value in losses.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
         return sums
 
     def save(self, name: str) -> None:
-        """Write a checkpoint whole or not at all."""
+        """Write a checkpoint whole or not at all; the first process does, for all."""
+        if not self.ranks.first:
+            return
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
-        names = [name for name, _ in self.model.named_parameters()]
-        order = [p for group in self.optimizer.param_groups for p in group["params"]]
-        name_of = {id(p): n for n, p in zip(names, self.model.parameters(), strict=True)}
-        for parameter in order:
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"adam.{name_of[id(parameter)]}.{key}"] = value
+        for key, parameter in self.model.named_parameters():
+            for what, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"adam.{key}.{what}"] = value
         metadata = {
             "step": str(self.step),
+            "validated": str(self.validated),
             "best": repr(self.best),
             "seconds": repr(self.seconds),
             "recipe": json.dumps(dataclasses.asdict(self.recipe)),
             "vocabulary_sha256": self.corpus.vocabulary_sha256,
             "idf_sha256": self.corpus.idf_sha256,
         }
-        partial = self.out / f"{name}.partial-{os.getpid()}"
-        try:
-            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, metadata)
-            with partial.open("rb") as handle:
-                os.fsync(handle.fileno())
-            partial.replace(self.out / f"{name}.safetensors")
-        except (OSError, SafetensorError) as error:
-            raise TrainingError(
-                f"The checkpoint could not be written to {self.out} ({error}).",
-                "The checkpoint before it is untouched; make room and start again.",
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        write_checkpoint(self.out / f"{name}.safetensors", tensors, metadata=metadata)
 
     def _resume(self) -> None:
         path = self.out / "last.safetensors"
         with open_checkpoint(path) as file:
             metadata = file.metadata()
-            if json.loads(metadata["recipe"]) != dataclasses.asdict(self.recipe):
+            if stored_recipe(metadata["recipe"]) != self.recipe:
                 raise TrainingError(
                     f"{path} was trained with another recipe.", "Use another --out folder."
                 )
@@ -260,135 +209,94 @@ class Run:
                         "Use that corpus, or another --out folder.",
                     )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        self.model.load_state_dict(_below(tensors, "model."))
+        self.model.load_state_dict(below(tensors, "model."))
         for name, parameter in self.model.named_parameters():
-            state = _below(tensors, f"adam.{name}.")
+            state = below(tensors, f"adam.{name}.")
             if state:
                 self.optimizer.state[parameter] = {
                     key: value.to(self.device) for key, value in state.items()
                 }
         self.step = int(metadata["step"])
+        self.validated = int(metadata.get("validated", self.step))
         self.best = float(metadata["best"])
         self.seconds = float(metadata["seconds"])
 
-    def train(self, report: Report, *, stop_at: int | None = None) -> None:
-        """Train to the recipe's last step, or to `stop_at`; an interrupt saves and returns.
+    def train(
+        self, report: Report, *, stop_at: int | None = None, stop_after: float | None = None
+    ) -> None:
+        """Train to the recipe's last step; an interrupt saves and returns.
 
         Parameters
         ----------
         report
-            Called with a dictionary of numbers every few steps and after each validation.
-        stop_at
-            Stop early, as an interrupt would; the schedule stays that of the whole recipe.
+            Called with a dictionary of numbers after each step and after each validation, in the
+            first process only.
+        stop_at, stop_after
+            Stop early, at that step or after that many seconds, as an interrupt would; the
+            schedule stays that of the whole recipe.
         """
         train = self.recipe.train
         last = min(train.steps, stop_at or train.steps)
         started = saved = time.monotonic()
-        before, tokens = self.seconds, 0.0
-        ahead = contextlib.closing(self.batches.prefetch(self.step, last))
+        before, tokens, first_step = self.seconds, 0.0, self.step
+
+        def time_is_up() -> bool:
+            return stop_after is not None and time.monotonic() - started >= stop_after
+
+        ahead = contextlib.closing(prepare(self.batches, self.step, last, workers=self.workers))
         with _interrupts() as interrupted, ahead as pairs:
+            self._validate_if_due(report, interrupted)  # it was cut short
             for views in pairs:
                 numbers = self.train_step(views)
                 tokens += numbers.pop("tokens")
-                now = time.monotonic()
-                self.seconds = before + now - started
-                if self.step % _REPORT_EVERY == 0 or self.step == last:
+                here = time.monotonic() - started
+                self.seconds = before + here
+                if self.ranks.first:
+                    left = here / (self.step - first_step) * (train.steps - self.step)
                     report(
-                        {"step": self.step, "steps": train.steps, "seconds": self.seconds}
+                        self._progress()
                         | numbers
-                        | {"tokens_per_second": tokens / (now - started)}
+                        | {"tokens_per_second": tokens / here, "seconds_left": left}
                     )
-                if self.step % train.validate_every == 0 or self.step == train.steps:
-                    valid = self.validate()
-                    report(
-                        {"step": self.step, "steps": train.steps, "seconds": self.seconds}
-                        | {f"valid_{name}": value for name, value in valid.items()}
-                    )
-                    if valid["total"] < self.best:
-                        self.best = valid["total"]
-                        self.save("best")
-                if now - saved > CHECKPOINT_SECONDS:
+                if self._validation_due():
+                    # Validation takes a while, and what was trained before it must not hang on it.
+                    self.save("last")
+                    self._validate_if_due(report, interrupted)
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save("last")
                     saved = time.monotonic()
-                if interrupted():
+                if self.ranks.anyone(interrupted() or time_is_up()):
                     break
         self.save("last")
 
+    def _progress(self) -> dict[str, Any]:
+        return {"step": self.step, "steps": self.recipe.train.steps, "seconds": self.seconds}
 
-def open_checkpoint(path: Path) -> Any:
-    """Open a checkpoint for reading.
+    def _validation_due(self) -> bool:
+        train = self.recipe.train
+        due = self.step % train.validate_every == 0 or self.step == train.steps
+        return self.ranks.first and due and self.step != self.validated
 
-    Raises
-    ------
-    TrainingError
-        If the file is damaged.
-    """
+    def _validate_if_due(self, report: Report, unwanted: Callable[[], bool]) -> None:
+        if not self._validation_due():
+            return
+        valid = self.validate(unwanted)
+        if not valid:
+            return
+        self.validated = self.step
+        report(self._progress() | {f"valid_{name}": value for name, value in valid.items()})
+        if valid["total"] < self.best:
+            self.best = valid["total"]
+            self.save("best")
+
+
+def _make_folder(out: Path) -> None:
     try:
-        return safe_open(path, "pt")
-    except SafetensorError as error:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise TrainingError(
-            f"{path} is not a whole checkpoint ({error}).", "Remove it and train again."
+            f"The folder {out} cannot be made ({error.strerror}).", "Give another --out."
         ) from error
-
-
-def usable_device(name: str) -> torch.device:
-    """The torch device of that name.
-
-    Raises
-    ------
-    TrainingError
-        If torch does not know it or cannot compute on it here.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise TrainingError(
-            f"torch cannot compute on {name!r} here ({reason}).",
-            "Use --device cpu, or cuda with a build of torch that has it.",
-        ) from error
-    return device
-
-
-def keep_memory() -> None:
-    """Have glibc keep freed memory for the next step instead of giving it back to the system.
-
-    A step's activations are blocks of tens of megabytes; by default each is mapped anew, and the
-    system clears its pages one fault at a time, which takes longer than the arithmetic on them.
-    Elsewhere than on glibc nothing happens.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    # <malloc.h>: M_TRIM_THRESHOLD = -1, M_MMAP_MAX = -4, M_ARENA_MAX = -8. The heaps that threads
-    # would have of their own are given back all the same.
-    for parameter, value in ((-1, 2**31 - 1), (-4, 0), (-8, 1)):
-        mallopt(parameter, value)
-
-
-def rank_baseline(corpus: PackedCorpus, length: int) -> float:
-    """Share of validation genes named by "the most frequent training gene at this rank"."""
-    counts = np.zeros((length, len(corpus.vocabulary)), np.int32)
-    for row in corpus.rows("train"):
-        sequence = corpus.sequence(row)[:length]
-        counts[np.arange(len(sequence)), sequence] += 1
-    guess = counts.argmax(axis=1)
-    hits = [
-        sequence == guess[: len(sequence)]
-        for sequence in (corpus.sequence(row)[:length] for row in corpus.rows("valid"))
-    ]
-    return float(np.concatenate(hits).mean())
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    moved = {f.name: getattr(batch, f.name).to(device) for f in dataclasses.fields(batch)}
-    return Batch(**moved)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ a typing mistake cannot train something else in silence.
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,10 @@ _PROBABILITIES = (
     "thin_probability",
     "dropout_probability",
     "panel_share",
+    "random_share",
+    "kept_share",
 )
-_NOT_NEGATIVE = ("noise", "tilt")
+_NOT_NEGATIVE = ("noise", "tilt", "decode_weight", "agree_weight", "window_stride")
 
 _HERE = Path(__file__).parent
 #: In an installed package the recipes lie inside it, in a checkout beside it.
@@ -66,7 +69,7 @@ class TrainConfig:
     mask: float
     """Share of a sequence's genes that are hidden in training; validation always hides 0.15."""
     decode_weight: float
-    """Weight of the whole-profile decoding loss beside the masked-gene loss."""
+    """Weight of the whole-profile decoding loss beside the masked-gene loss; 0 leaves it out."""
     agree_weight: float
     """Weight of the agreement between two views of a sample; 0 leaves it out."""
     temperature: float
@@ -99,6 +102,13 @@ class TrainConfig:
     """Steps between validations; the checkpoint with the lowest validation loss is kept."""
     bfloat16: bool
     """Compute in bfloat16 where it is safe; weights stay in float32."""
+    random_share: float = 0.0
+    """Share of the hidden genes in whose place training shows a random gene, not the mask."""
+    kept_share: float = 0.0
+    """Share of the hidden genes that training shows all the same, to be named again."""
+    window_stride: int = 0
+    """Training reads a window of the whole sequence that begins at a random multiple of this;
+    0 reads the first genes, as validation and the finished encoder always do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,19 @@ def load_recipe(name: str, genes: int) -> Recipe:
     return Recipe(path.stem, model, train)
 
 
+def stored_recipe(text: str) -> Recipe | None:
+    """The recipe that a checkpoint carries as JSON; None if it has keys that are not known here.
+
+    Keys that came later take their defaults, with which they change nothing.
+    """
+    tables = json.loads(text)
+    try:
+        model, train = ModelConfig(**tables["model"]), TrainConfig(**tables["train"])
+    except TypeError:
+        return None
+    return Recipe(tables["name"], model, train)
+
+
 def _check_ranges(model: ModelConfig, train: TrainConfig, path: Path) -> None:
     sizes = {**dataclasses.asdict(model), **dataclasses.asdict(train)}
     for name in _POSITIVE:
@@ -158,6 +181,12 @@ def _check_ranges(model: ModelConfig, train: TrainConfig, path: Path) -> None:
     for name in _NOT_NEGATIVE:
         if sizes[name] < 0:
             raise RecipeError(f"{path}: {name} = {sizes[name]} must not be below 0.", "Correct it.")
+    if train.random_share + train.kept_share > 1:
+        raise RecipeError(
+            f"{path}: random_share {train.random_share} and kept_share {train.kept_share} exceed 1 "
+            "together.",
+            "Lower one; the rest of the hidden genes is masked.",
+        )
     if model.length > model.genes:
         raise RecipeError(
             f"{path}: length {model.length} exceeds the {model.genes} genes of the vocabulary.",

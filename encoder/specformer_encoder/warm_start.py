@@ -43,8 +43,9 @@ def warm_start(encoder: SpecFormer, corpus: PackedCorpus, seed: int) -> None:
     occurrences = (bags > 0).sum(dim=0)
     vectors = _cooccurrence_vectors(bags, width, seed)
     with torch.no_grad():
+        weight = encoder.gene.weight[:-1]
         occurring = vectors.any(dim=1)
-        encoder.gene.weight[:-1][occurring] = vectors[occurring]
+        weight[occurring.to(weight.device)] = vectors[occurring].to(weight.device)
         frequency = (occurrences + 0.5) / (occurrences + 0.5).sum()
         encoder.gene_bias.copy_(frequency.log())
 
