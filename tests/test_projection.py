@@ -63,7 +63,7 @@ def test_neighbours_are_of_the_cohort_where_before_they_were_not(planted):
 def test_a_large_cohort_does_not_drown_the_others():
     draw = np.random.default_rng(1)
     large = draw.normal(size=(3000, 4)) * [1, 1, 1, 9]
-    small = draw.normal(size=(40, 4)) + [5, 0, 0, 0]
+    small = draw.normal([5, 0, 0, 0], size=(40, 4))
     raw = np.concatenate([large, small]).astype(np.float32)
     projection = fit_projection(raw, ["large"] * 3000 + ["small"] * 40)
     assert np.allclose(

@@ -106,7 +106,7 @@ class Embedder:
     @property
     def dimensions(self) -> int:
         """Width of an embedding, E."""
-        return self.projection.matrix.shape[1]
+        return int(self.projection.matrix.shape[1])
 
     @property
     def genes(self) -> int:

@@ -21,8 +21,8 @@ the panel's genes have in whole profiles by the model, pooled: each N(mean_g, Σ
 within 0 and 1. Of a random half of the genes that changes next to nothing.
 
 How little the model expects a profile is kept beside its factors: the squared Mahalanobis distance
-of x_o under it for each measured gene, (|x_o − W_o z|²_{1/ψ} + |z|²) / |o|. Genes that were swapped,
-or a sample that is no tissue, do not fit.
+of x_o under it for each measured gene, (|x_o − W_o z|²_{1/ψ} + |z|²) / |o|. Genes that were
+swapped, or a sample that is no tissue, do not fit.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class FactorModel:
     @property
     def size(self) -> int:
         """K, the number of factors."""
-        return self.loadings.shape[1]
+        return int(self.loadings.shape[1])
 
     def tensors(self) -> dict[str, npt.NDArray[np.floating]]:
         """The arrays by name, in C order; the loadings in half precision, for they are many."""

@@ -140,7 +140,8 @@ class Heads:
         def part(name: str) -> dict[str, Any]:
             prefix = f"{name}."
             arrays = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            return arrays | settings[name]
+            merged: dict[str, Any] = arrays | settings[name]
+            return merged
 
         return cls(
             types=settings["types"],

@@ -66,7 +66,7 @@ class Labelled:
 
     def rows(self, rows: npt.ArrayLike) -> Labelled:
         """Some of the profiles, by number or by a boolean mask."""
-        at = np.arange(len(self))[rows]
+        at = np.arange(len(self))[np.asarray(rows)]
         return Labelled(self.reading.rows(at), [self.labels[i] for i in at])
 
     def of_types(self, types: Sequence[str]) -> Labelled:
