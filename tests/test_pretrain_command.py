@@ -92,7 +92,7 @@ def test_the_command_imports_nothing_but_the_libraries_of_training(small_corpus,
     process = start_process(
         ["-c", textwrap.dedent(code), str(small_corpus.folder), str(tmp_path / "run")]
     )
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
 
 

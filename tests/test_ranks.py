@@ -37,7 +37,7 @@ def test_two_processes_train_what_one_does(small_corpus, recipe, tmp_path):
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words += ["-m", "specformer_mcp", "pretrain", str(path), "--corpus", str(small_corpus.folder)]
     process = start_process([*words, "--out", str(tmp_path / "two"), "--stop-at", "4"])
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert said.count("stopped at step 4") == 1
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
@@ -80,8 +80,8 @@ def test_unequal_shares_count_as_in_one_batch_and_no_process_waits_for_a_dead_on
     first, second = (
         start_process([*arguments, str(tmp_path)], RANK=r, **common) for r in ("0", "1")
     )
-    assert second.wait(timeout=60) == 7
-    printed, said = first.communicate(timeout=60)
+    assert second.wait(timeout=240) == 7
+    printed, said = first.communicate(timeout=240)
     assert second.communicate()[0] == printed
     alone = Run(with_train(recipe, warm_start=False), small_corpus.packed, tmp_path / "one", "cpu")
     views = alone.batches.training(0)
