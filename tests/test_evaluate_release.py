@@ -1,4 +1,4 @@
-"""Every question asked of the bundled release, on the simulated patients around real tumours."""
+"""Questions asked of a small release, on the simulated patients around real tumours."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from planted import small_release
 from scipy.stats import kendalltau
 
-from specformer_encoder.embedder import Embedder
 from specformer_encoder.evaluate import metrics
 from specformer_encoder.evaluate.baselines import Baselines
 from specformer_encoder.evaluate.classification import SHIPPED, classification, fit_methods
@@ -19,9 +19,9 @@ from specformer_encoder.ordering import gene_sequence
 
 
 @pytest.fixture(scope="module")
-def asked(small_corpus):
-    embedder = Embedder.load()
-    corpus = EmbeddedCorpus(small_corpus.corpus, small_corpus.corpus.map(embedder.embed))
+def asked(small_corpus, tmp_path_factory):
+    embedder = small_release(small_corpus.corpus, tmp_path_factory.mktemp("small") / "release")
+    corpus = EmbeddedCorpus.of(small_corpus.corpus, embedder)
     baselines = Baselines.of(corpus, embedder)
     return corpus, embedder, baselines, fit_methods(corpus, embedder, baselines)
 
@@ -52,7 +52,7 @@ def test_shipped_predictor_is_what_the_release_answers(asked):
     corpus, embedder, baselines, methods = asked
     rows = corpus.select("test")
     found = methods[SHIPPED].of(baselines.views.take(rows))
-    for place, prediction in enumerate(embedder.predict(corpus.vectors[rows])):
+    for place, prediction in enumerate(embedder.predict(corpus.reading.rows(rows))):
         expected = [prediction.probabilities[name] for name in methods[SHIPPED].types]
         assert found[place].tolist() == expected
 

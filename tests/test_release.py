@@ -24,12 +24,14 @@ def made(small_corpus, tmp_path_factory):
     corpus, run, release, index = (
         str(folder / name) for name in ("corpus", "run", "release", "index")
     )
+    evaluate = ["evaluate", release, "--corpus", corpus, "--write", "--questions"]
     inputs = ["--run", run, "--corpus", corpus]
     for line in (
         ["data", "build", "--from", str(small_corpus.labelled), "--out", corpus],
         ["pretrain", "debug", "--corpus", corpus, "--out", run],
         ["release", "build", *inputs, "--out", release, "--id", "specformer-debug"],
-        ["evaluate", release, "--corpus", corpus, "--write"],
+        [*evaluate, "classification"],
+        [*evaluate, "panels,same sample", "--page", str(folder / "docs" / "evaluation.md")],
         ["index", "build", "--release", release, "--corpus", corpus, "--out", index],
     ):
         assert main(line) == 0, line
@@ -53,21 +55,26 @@ def test_rebuilding_gives_the_same_release(made):
     assert open_release(again).sha256 == open_release(made / "release").sha256
 
 
-def test_card_and_evaluation_agree(made):
+def test_card_page_and_evaluation_agree(made):
     results = json.loads((made / "release" / "evaluation.json").read_text())
     card = (made / "release" / "MODEL_CARD.md").read_text()
+    page = (made / "docs" / "evaluation.md").read_text()
+    assert results["asked"] == [["classification"], ["panels", "same sample"]], "two runs, merged"
+    assert results["release"]["sha256"] == open_release(made / "release").sha256
     methods = results["classification"]["methods"]
-    assert set(methods) == {
-        "SpecFormer predictor (shipped)",
-        "SpecFormer embedding + kNN",
-        "PCA-256 + logistic regression",
-        "PCA-256 + kNN",
-    }
+    assert len(methods) == 9
     for method, scores in methods.items():
-        line = next(line for line in card.splitlines() if line.startswith(f"| {method} |"))
+        line = next(line for line in page.splitlines() if line.startswith(f"| {method} |"))
         assert f"{scores['accuracy']['value']:.3f}" in line
         assert scores["accuracy"]["low"] <= scores["accuracy"]["value"]
-    assert results["release"]["sha256"] == open_release(made / "release").sha256
+    row = next(line for line in card.splitlines() if line.startswith("| accuracy, unseen"))
+    for method in ("SpecFormer predictor (shipped)", "SpecFormer embedding + kNN"):
+        assert f"{methods[method]['accuracy']['value']:.3f}" in row
+    assert "These questions were not asked: leave out, doubt" in page
+    pictures = {path.name for path in (made / "docs" / "img" / "evaluation").iterdir()}
+    assert pictures == {"confusion.png", "genes.png"}
+    for name in pictures:
+        assert f"(img/evaluation/{name})" in page
     pairs = results["same sample"]
     assert pairs["pairs"] == 8, "counts and TPM of every test tumour"
     assert pairs["cosine"]["value"] > 0.95, "TPM is counts over length: the same ordering"
@@ -75,6 +82,19 @@ def test_card_and_evaluation_agree(made):
     # Two clouds of simulated patients around two real tumours: any method must tell them apart.
     assert methods["PCA-256 + logistic regression"]["accuracy"]["value"] == 1
     assert methods["SpecFormer predictor (shipped)"]["accuracy"]["value"] > 0.9
+
+
+def test_results_of_another_release_are_not_added_to(made, tmp_path, capsys):
+    copy = tmp_path / "release"
+    shutil.copytree(made / "release", copy)
+    results = json.loads((copy / "evaluation.json").read_text())
+    results["release"]["sha256"] = "0" * 64
+    (copy / "evaluation.json").write_text(json.dumps(results))
+    command = ["evaluate", str(copy), "--corpus", str(made / "corpus"), "--questions"]
+    assert main([*command, "same sample", "--write"]) == 1
+    assert "are of another release or corpus" in capsys.readouterr().err
+    assert main([*command, "taste"]) == 1
+    assert "There is no question taste" in capsys.readouterr().err
 
 
 def test_index_belongs_to_the_release_and_finds_the_cohort(made):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors.torch import load_file
 
 from specformer_encoder.backends import Backend, BackendName, open_backend, usable_cores
@@ -132,7 +133,10 @@ class Embedder:
                 f"shape {values.shape}.",
                 "Use `load_profiles`, which puts a file's genes in vocabulary order.",
             )
-        with ThreadPoolExecutor(usable_cores()) as threads:
+        # A new thread takes PyTorch's number of threads on late, and its first product would be
+        # summed in another order than the next.
+        start = torch.set_num_threads
+        with ThreadPoolExecutor(usable_cores(), initializer=start, initargs=(1,)) as threads:
             sequences = list(threads.map(self._sequence, values))
             ranks = list(threads.map(rank_quantiles, values))
             factors = list(threads.map(self.factors.read, ranks))
