@@ -59,9 +59,14 @@ too few real ones: {types}. Less is known of how well these are told.
 
 def write_card(release: Release, results: dict[str, Any]) -> None:
     """Write `evaluation.json` and `MODEL_CARD.md` into the release's folder."""
+    write_results(release, results)
+    (release.path / "MODEL_CARD.md").write_text(card(release, results), encoding="utf-8")
+
+
+def write_results(release: Release, results: dict[str, Any]) -> None:
+    """Write `evaluation.json` into the release's folder."""
     text = json.dumps(results, indent=1) + "\n"
     (release.path / "evaluation.json").write_text(text, encoding="utf-8")
-    (release.path / "MODEL_CARD.md").write_text(card(release, results), encoding="utf-8")
 
 
 def card(release: Release, results: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from specformer_encoder.backends import usable_cores
 from specformer_encoder.ordering import NOT_MEASURED, quantile_values, rank_quantiles
 
 FloatArray = npt.NDArray[np.float32]
@@ -192,8 +193,18 @@ def fit_factors(quantiles: npt.NDArray[np.uint8], *, factors: int = FACTORS) -> 
 
     Returns
     -------
-    The model. Memory while fitting is about 12 bytes for each of the N · V values.
+    The model. Memory while fitting is about 12 bytes for each of the N · V values. The bits depend
+    on the number of cores, not on how many threads PyTorch was told to take.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(usable_cores())
+    try:
+        return _fit(quantiles, factors)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fit(quantiles: npt.NDArray[np.uint8], factors: int) -> FactorModel:
     N, V = quantiles.shape
     K = min(factors, N - 1, V)
     missing = torch.from_numpy(quantiles == NOT_MEASURED)

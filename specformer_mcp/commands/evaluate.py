@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,25 +37,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate."""
-    from specformer_encoder.card import write_card
+    from specformer_encoder.card import write_card, write_results
     from specformer_encoder.corpus import Corpus
     from specformer_encoder.embedder import Embedder
     from specformer_encoder.evaluate.page import headline, write_page
     from specformer_encoder.evaluate.run import evaluate, merge
 
     embedder = Embedder.load(args.release)
+    release = embedder.release
+    there = release.path / "evaluation.json"
+    before = None
+    if args.questions and there.is_file():
+        before = json.loads(there.read_text(encoding="utf-8"))
+
+    def joined(found: dict[str, Any]) -> dict[str, Any]:
+        return merge(before, found) if before else found
+
     results = evaluate(
         embedder,
         Corpus.open(args.corpus),
         reference=args.reference,
         questions=args.questions,
         progress=lambda line: print(line, file=sys.stderr, flush=True),
+        answered=lambda found: write_results(release, joined(found)) if args.write else None,
     )
-    there = embedder.release.path / "evaluation.json"
-    if args.questions and there.is_file():
-        results = merge(json.loads(there.read_text(encoding="utf-8")), results)
+    results = joined(results)
     if args.write:
-        write_card(embedder.release, results)
+        write_card(release, results)
     if args.page:
         write_page(args.page, results)
     print(json.dumps(results) if args.json else headline(results))

@@ -135,13 +135,12 @@ class Reader:
 
     def _reading(self, views: Views) -> Reading:
         read = views.reading
-        if self.factors is None or not len(read):
+        if self.factors is None:
             return read
         again = [self.factors.read(quantiles) for quantiles in views.quantiles]
+        z = np.array([z for z, _ in again], np.float32).reshape(-1, self.factors.size)
         return Reading(
-            raw=np.concatenate(
-                [read.raw[:, : self.width], np.stack([z for z, _ in again])], axis=1
-            ),
+            raw=np.concatenate([read.raw[:, : self.width], z], axis=1),
             misfit=np.array([misfit for _, misfit in again], np.float32),
             lineages=read.lineages,
             measured=read.measured,

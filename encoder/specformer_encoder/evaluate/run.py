@@ -257,6 +257,7 @@ def evaluate(
     reference: Path | None = None,
     questions: Sequence[str] | None = None,
     progress: Progress,
+    answered: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Everything that is known of a release, as JSON takes it.
 
@@ -273,6 +274,8 @@ def evaluate(
         Some of `QUESTIONS`; all by default.
     progress
         Told in a line what is being done.
+    answered
+        Given the results so far after every question, so that hours are not lost with the last.
 
     Returns
     -------
@@ -296,14 +299,15 @@ def evaluate(
     results: dict[str, Any] = {
         "release": {"id": embedder.release.id, "sha256": embedder.release.sha256},
         "corpus": _account(corpus),
-        "asked": [[name for name in QUESTIONS if name in asked]],
+        "asked": [[]],
     }
     for name, answer in QUESTIONS.items():
         if name in asked:
             progress(f"asking: {name}")
-            results[name] = answer(context)
-    plain: dict[str, Any] = as_json(results)
-    return plain
+            results[name] = as_json(answer(context))
+            results["asked"][0].append(name)
+            answered(results)
+    return results
 
 
 def merge(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

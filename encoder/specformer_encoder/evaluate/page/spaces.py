@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from specformer_encoder.evaluate.page.text import (
     Found,
@@ -10,6 +11,7 @@ from specformer_encoder.evaluate.page.text import (
     methods_table,
     number,
     table,
+    value,
     verdict,
 )
 from specformer_encoder.evaluate.pathways import (
@@ -101,6 +103,18 @@ def tissues(found: Found) -> list[str]:
     return lines
 
 
+def _standing(rows: list[list[Any]], spaces: list[str]) -> str:
+    """In how many questions the embedding is ahead of every other space."""
+    own = spaces.index(EMBEDDING)
+    scores = [[value(cell) or 0.0 for cell in row[3:]] for row in rows]
+    ahead = sum(found[own] > max(found[:own] + found[own + 1 :]) for found in scores)
+    level = sum(found[own] == max(found[:own] + found[own + 1 :]) for found in scores)
+    return (
+        f"The embedding is ahead of every other space in {ahead} of {len(rows)} questions and "
+        f"level with the best in {level}; most of the intervals overlap, for patients are few."
+    )
+
+
 def _turned(spaces: Mapping[str, Found], metrics: list[str]) -> str:
     """Metrics as rows, for their names are long."""
     rows = ([metric, *(scores.get(metric) for scores in spaces.values())] for metric in metrics)
@@ -130,6 +144,7 @@ def subtypes(found: Found) -> list[str]:
             rows.append([name, len(some["classes"]), some["patients"], *scores])
     if rows:
         lines.append(table(["question", "classes", "patients", *spaces], rows))
+        lines.append(_standing(rows, spaces))
     if missing:
         lines += ["Not asked:", "\n".join(missing)]
     return lines
