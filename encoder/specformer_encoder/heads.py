@@ -16,6 +16,7 @@ Serving needs numpy alone; `readout` fits.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.doubt import Calibration, ConformalSets
 from specformer_encoder.novelty import Evidence, Novelty
 
@@ -227,6 +229,12 @@ def known_types(patients: Mapping[str, int]) -> list[str]:
     return sorted(
         study for study, n in patients.items() if study.startswith("TCGA-") and n >= MINIMUM_TUMORS
     )
+
+
+def tumor_patients(labels: Sequence[SampleLabel]) -> Counter[str]:
+    """Patients with a tumour, by study."""
+    pairs = {(label.study, label.person) for label in labels if label.sample_type == "tumor"}
+    return Counter(study for study, _ in pairs)
 
 
 def class_weights(y: Sequence[str]) -> DoubleArray:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from specformer_encoder.corpus import Corpus
 from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder, FloatArray
 from specformer_encoder.genes import vocabulary
-from specformer_encoder.heads import known_types
+from specformer_encoder.heads import known_types, tumor_patients
 from specformer_encoder.ordering import rank_quantiles
 from specformer_encoder.reading import Labelled, Reading
 from specformer_encoder.readout import Material
@@ -188,9 +187,3 @@ def types_to_know(material: Material) -> list[str]:
     both = tumor_patients([*material.train.labels, *material.panels.labels])
     enough = {study: n for study, n in both.items() if wide[study] >= _LEAST_WIDE}
     return sorted({*known_types(enough), *material.simulated.studies})
-
-
-def tumor_patients(labels: Sequence[SampleLabel]) -> Counter[str]:
-    """Patients with a tumour, by study."""
-    pairs = {(label.study, label.person) for label in labels if label.sample_type == "tumor"}
-    return Counter(study for study, _ in pairs)

@@ -19,7 +19,13 @@ from specformer_encoder.doubt import (
     patient_weights,
 )
 from specformer_encoder.errors import CorpusError
-from specformer_encoder.heads import MINIMUM_TUMORS, Heads, class_weights
+from specformer_encoder.heads import (
+    MINIMUM_TUMORS,
+    Heads,
+    class_weights,
+    known_types,
+    tumor_patients,
+)
 from specformer_encoder.novelty_fit import LabelledEvidence, fit_novelty
 from specformer_encoder.projection import FloatArray, Projection, fit_projection, unit_length
 from specformer_encoder.reading import Labelled, Reading, evidence
@@ -31,8 +37,7 @@ STRENGTHS = (0.03, 0.1, 0.3, 1.0)
 _TOLERANCE = 1e-3
 
 
-#: Weight of a panel profile beside a genome-wide one of its type: a panel's genes say less, and
-#: where a type is known from panels mostly, its direction would become that of the panel.
+#: Weight of a panel profile beside a genome-wide one of its type: a panel's genes say less.
 PANEL_WEIGHT = 0.2
 
 
@@ -184,7 +189,9 @@ def _fit_types(
     from sklearn.linear_model import LogisticRegression
 
     whole = Labelled.join([material.train, material.simulated]).of_types(types)
-    panels = material.panels.of_types(types)
+    # A type that panels alone would teach, beside a few whole profiles, would lie where panels do.
+    taught = known_types(tumor_patients(material.train.labels)) + material.simulated.studies
+    panels = material.panels.of_types([name for name in types if name in taught])
     fitting = Labelled.join([whole, panels])
     choosing, equal = _equally(
         [material.valid.of_types(types), _partial(material).of_types(types)], types

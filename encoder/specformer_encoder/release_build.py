@@ -20,11 +20,11 @@ from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import ReleaseError
 from specformer_encoder.factors import fit_factors
 from specformer_encoder.genes import vocabulary
+from specformer_encoder.heads import tumor_patients
 from specformer_encoder.material import (
     Progress,
     quantiles_of,
     read_material,
-    tumor_patients,
     types_to_know,
 )
 from specformer_encoder.model import ModelConfig, SpecFormer

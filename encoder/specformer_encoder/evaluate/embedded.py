@@ -12,8 +12,8 @@ from specformer_encoder.corpus import Corpus
 from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import CorpusError
-from specformer_encoder.heads import known_types
-from specformer_encoder.material import read_rows, tumor_patients
+from specformer_encoder.heads import known_types, tumor_patients
+from specformer_encoder.material import read_rows
 from specformer_encoder.packed import GENOME_WIDE
 from specformer_encoder.reading import Reading
 
