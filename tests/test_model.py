@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import threading
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from specformer_encoder import layers, masked_loss
 from specformer_encoder.cores import on_cores
-from specformer_encoder.embedder import Embedder
-from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.masked_loss import masked_gene_loss
 from specformer_encoder.model import ModelConfig, SpecFormer
 
@@ -138,23 +135,6 @@ def test_ranks_matter_after_training():
     tokens = torch.randperm(300)[None, :64]
     one, other = (network.pool(network.states(t)) for t in (tokens, tokens.flip(1)))
     assert not torch.allclose(one, other, atol=1e-3)
-
-
-def test_a_profile_has_the_same_bits_alone_and_in_a_batch():
-    draw = np.random.default_rng(0)
-    values = draw.gamma(0.3, 100, (5, 300)).astype(np.float32)
-    values[:, :20] = np.nan
-    embedder = Embedder(small_network(), np.ones(300, np.float32), np.zeros(32, np.float32), None)
-    batch = embedder.embed(values)
-    for i in range(5):
-        assert np.array_equal(embedder.embed(values[i : i + 1])[0], batch[i])
-    assert np.allclose(np.linalg.norm(batch, axis=1), 1, atol=1e-6)
-
-
-def test_profiles_over_other_genes_are_refused():
-    embedder = Embedder(small_network(), np.ones(300, np.float32), np.zeros(32, np.float32), None)
-    with pytest.raises(ExpressionValueError, match=r"300 vocabulary genes; got shape \(1, 299\)"):
-        embedder.embed(np.ones((1, 299), np.float32))
 
 
 def test_layers_compute_in_the_type_of_autocast_and_keep_float32_weights():

@@ -11,7 +11,7 @@ import pytest
 from specformer_encoder.corpus import Corpus
 from specformer_encoder.corpus.labels import read_labels
 from specformer_encoder.embedder import Embedder
-from specformer_encoder.errors import ReleaseError, SpecformerError
+from specformer_encoder.errors import ExpressionValueError, ReleaseError, SpecformerError
 from specformer_encoder.release import open_release
 from specformer_index.search import ReferenceIndex
 from specformer_mcp.cli import main
@@ -115,6 +115,9 @@ def test_a_profile_in_a_batch_has_the_bits_it_has_alone(made, small_corpus):
     batch = embedder.embed(values)
     for i in range(6):
         assert np.array_equal(embedder.embed(values[i : i + 1])[0], batch[i])
+    assert np.allclose(np.linalg.norm(batch, axis=1), 1, atol=1e-5)
+    with pytest.raises(ExpressionValueError, match=r"vocabulary genes; got shape \(1, 299\)"):
+        embedder.embed(np.ones((1, 299), np.float32))
 
 
 @pytest.mark.parametrize(
