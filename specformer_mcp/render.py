@@ -6,11 +6,15 @@ taken out and long names are cut, so that a name cannot pass for a line of the a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from specformer_mcp.results import Cohort, Cohorts, Embedded, Pathway, Pathways, Prediction
 from specformer_mcp.results import Provenance as ProvenanceModel
 
 TEXT_SAMPLES = 20
 SHOWN_TYPES = 5
+NAMED = 0.01
+"""Probability from which on it is told where a type is known from."""
 
 
 def clean(text: str, *, width: int = 60) -> str:
@@ -67,24 +71,39 @@ def prediction(answer: Prediction) -> str:
     shown = list(answer.probabilities.items())[:SHOWN_TYPES]
     types = ", ".join(f"{name} {p:.3f}" for name, p in shown)
     rest = len(answer.probabilities) - len(shown)
-    likely = ", ".join(answer.prediction_set) or "empty: no type is likely enough to be named"
+    sets = prediction_set(answer.prediction_sets)
     doubt = "; ".join(answer.reasons)
     lines = [
         f"{clean(answer.name)}: {answer.top_type} ({answer.top_name})",
         f"calibrated probabilities: {types}" + (f" ({rest} further types below)" if rest else ""),
-        f"prediction set ({answer.coverage:.0%} coverage): {likely}",
+        f"prediction set ({answer.coverage:.0%} coverage): {sets}",
         f"tumour probability: {answer.tumor_probability:.3f}",
         f"typicality: {answer.typicality:.3f} (share of validation tumours at least as odd)",
         f"OUT OF DISTRIBUTION, do not rely on the type: {doubt}"
         if answer.out_of_distribution
         else "out of distribution: no",
     ]
-    if thin := [name for name in dict(shown) if name in answer.types_from_statistics]:
+    named = [name for name, p in shown if p >= NAMED]
+    if thin := [name for name in named if name in answer.types_from_statistics]:
         lines.append(
-            f"known from published cohort statistics, not from real tumours: {thin[0]}"
-            + "".join(f", {name}" for name in thin[1:])
+            f"known from published cohort statistics, not from real tumours: {', '.join(thin)}"
         )
     return _with_provenance(lines, answer.provenance)
+
+
+def prediction_set(sets: Mapping[str, Sequence[str]], level: str = "0.9") -> str:
+    """The types of a prediction set; where it is empty, what that means and the next larger one.
+
+    Examples
+    --------
+    >>> prediction_set({"0.8": [], "0.9": [], "0.95": ["TCGA-LUAD", "TCGA-LUSC"]})
+    'empty, no type is likely enough to be named; at 95%: TCGA-LUAD, TCGA-LUSC'
+    """
+    if sets[level]:
+        return ", ".join(sets[level])
+    larger = [(float(at), names) for at, names in sets.items() if float(at) > float(level)]
+    told = [f"at {at:.0%}: {', '.join(names)}" for at, names in sorted(larger) if names]
+    return "; ".join(["empty, no type is likely enough to be named", *told[:1]])
 
 
 def pathways(answer: Pathways) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from specformer_encoder.errors import InputFileError, SpecformerError
 from specformer_encoder.sources import is_remote
+from specformer_mcp import render
 from specformer_mcp.commands.common import add_common_arguments
 
 MOST_SAMPLES = 5
@@ -113,7 +114,7 @@ async def _one(client: Any, embedded: dict[str, Any], one: dict[str, Any]) -> st
         lines.append(f"  {name:<18} {probability:6.1%}  {'█' * round(30 * probability)}")
     flag = "YES" if prediction["out_of_distribution"] else "no"
     lines += [
-        f"  prediction set     {', '.join(prediction['prediction_set']) or 'none'} "
+        f"  prediction set     {render.prediction_set(prediction['prediction_sets'])} "
         f"({prediction['coverage']:.0%} coverage)",
         f"  tumour probability {prediction['tumor_probability']:.1%}",
         f"  typicality         {prediction['typicality']:.3f}",
