@@ -13,7 +13,7 @@ from specformer_encoder.evaluate import metrics
 from specformer_encoder.evaluate.ablations import BOTH
 from specformer_encoder.evaluate.doubt_of_release import POOR
 from specformer_encoder.evaluate.page import headline, page, text, write_page
-from specformer_encoder.evaluate.page.types import leave_out
+from specformer_encoder.evaluate.page.types import ACROSS, leave_out
 from specformer_encoder.evaluate.run import PARADIGM, QUESTIONS, QuestionError, evaluate, merge
 from specformer_encoder.gene_sets import GeneSets
 from specformer_encoder.genes import vocabulary
@@ -117,12 +117,18 @@ def test_a_page_in_pieces_says_so(results):
     assert list(joined) == ["release", "corpus", "asked", "panels", "geometry", "tissues"]
     assert "asked in 2 runs: geometry, tissues; panels." in page(joined)
     assert "not asked: classification" in page(joined)
+    again = merge(joined, evaluate_nothing(joined))
+    assert again == joined, "the page is written again from what is there"
     with pytest.raises(QuestionError, match="another release or corpus"):
         merge(joined | {"release": {"id": "x", "sha256": "0" * 64}}, joined)
 
 
+def evaluate_nothing(like: dict) -> dict:
+    return {"release": like["release"], "corpus": like["corpus"], "asked": [[]]}
+
+
 def scores(value: float, low: float, high: float) -> dict[str, dict[str, float]]:
-    return {"accuracy": {"value": value, "low": low, "high": high}}
+    return {key: {"value": value, "low": low, "high": high} for key in ("accuracy", ACROSS)}
 
 
 def test_verdicts_are_read_off_the_numbers_also_when_they_are_bad():
@@ -141,21 +147,26 @@ def test_verdicts_are_read_off_the_numbers_also_when_they_are_bad():
 
 
 def test_sources_left_out_are_summed_up(tmp_path):
-    def setting(ours: float, theirs: float) -> dict:
+    def setting(ours: float, theirs: float, patients: int = 30) -> dict:
         methods = {
             "SpecFormer predictor (refitted)": scores(ours, ours, ours),
             "PCA-256 + kNN": scores(theirs, theirs, theirs),
         }
-        test = {"types": {"TCGA-LUAD": 3}, "patients": 3, "methods": methods}
+        test = {"types": {"TCGA-LUAD": patients}, "patients": patients, "methods": methods}
         return {"tests": {"left out": test}}
 
     found = {
-        "sources": {"a": setting(0.9, 0.8), "b": setting(0.5, 0.8), "c": setting(1, 1)},
+        "sources": {
+            "a": setting(0.9, 0.8),
+            "b": setting(0.5, 0.8),
+            "c": setting(1, 1),
+            "few": setting(0, 1, 3),
+        },
         "one pipeline": {},
         "one unit": {},
     }
     said = "\n".join(leave_out(found))
-    assert "| a | LUAD 3 | 3 | 0.900 (0.900–0.900) | 0.800 (0.800–0.800) |" in said
+    assert "| a | LUAD 30 | 30 | 0.900 (0.900–0.900) | 0.800 (0.800–0.800) |" in said
     assert "in 1 of 3, level in 1, and on average 6.7 points **below** it." in said
     from specformer_encoder.evaluate.page import plots
 

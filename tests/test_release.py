@@ -84,6 +84,13 @@ def test_card_page_and_evaluation_agree(made):
     assert methods["SpecFormer predictor (shipped)"]["accuracy"]["value"] > 0.9
 
 
+def test_the_page_is_written_again_from_what_is_there(made, tmp_path):
+    page = tmp_path / "evaluation.md"
+    command = ["evaluate", str(made / "release"), "--corpus", str(made / "corpus")]
+    assert main([*command, "--questions", "", "--page", str(page)]) == 0
+    assert page.read_text() == (made / "docs" / "evaluation.md").read_text()
+
+
 def test_results_of_another_release_are_not_added_to(made, tmp_path, capsys):
     copy = tmp_path / "release"
     shutil.copytree(made / "release", copy)

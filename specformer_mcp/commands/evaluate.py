@@ -22,9 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--questions",
-        type=lambda text: [name.strip() for name in text.split(",")],
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
         metavar="NAME,NAME",
-        help="ask only these; with --write, the other answers in evaluation.json are kept",
+        help="ask only these and keep the other answers in evaluation.json; "
+        'with "" nothing is asked, and page and card are written from what is there',
     )
     parser.add_argument(
         "--page", type=Path, metavar="FILE", help="write the page (Markdown), plots beside it"
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     release = embedder.release
     there = release.path / "evaluation.json"
     before = None
-    if args.questions and there.is_file():
+    if args.questions is not None and there.is_file():
         before = json.loads(there.read_text(encoding="utf-8"))
 
     def joined(found: dict[str, Any]) -> dict[str, Any]:

@@ -271,7 +271,7 @@ def evaluate(
         Folder with `PARADIGM`, `SAMPLE_LABELS` and `MEDIANS`; what needs a file that is not there
         is left out, and the answer says so.
     questions
-        Some of `QUESTIONS`; all by default.
+        Some of `QUESTIONS`; all by default. Of none, nothing is read.
     progress
         Told in a line what is being done.
     answered
@@ -294,13 +294,15 @@ def evaluate(
             f"There is no question {', '.join(unknown)}.",
             f"Ask some of: {', '.join(QUESTIONS)}.",
         )
-    progress(f"reading {len(corpus)} profiles")
-    context = Context(embedder, EmbeddedCorpus.of(corpus, embedder), reference, progress)
     results: dict[str, Any] = {
         "release": {"id": embedder.release.id, "sha256": embedder.release.sha256},
         "corpus": _account(corpus),
         "asked": [[]],
     }
+    if not asked:
+        return results
+    progress(f"reading {len(corpus)} profiles")
+    context = Context(embedder, EmbeddedCorpus.of(corpus, embedder), reference, progress)
     for name, answer in QUESTIONS.items():
         if name in asked:
             progress(f"asking: {name}")
@@ -324,7 +326,11 @@ def merge(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
             f"({before['release']['id']}, {before['release']['sha256'][:12]}).",
             "Ask all questions at once, which replaces them.",
         )
-    joined = {**before, **now, "asked": [*before["asked"], *now["asked"]]}
+    joined = {
+        **before,
+        **now,
+        "asked": [some for some in (*before["asked"], *now["asked"]) if some],
+    }
     heads = ("release", "corpus", "asked")
     return {name: joined[name] for name in (*heads, *QUESTIONS) if name in joined}
 

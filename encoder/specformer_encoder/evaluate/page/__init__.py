@@ -136,7 +136,7 @@ def _short_leave_out(found: Found) -> list[_Row]:
     for setting in ("cbioportal_pancan", "firehose"):
         for test in found["sources"].get(setting, {"tests": {}})["tests"].values():
             name = f"accuracy, {setting} left out"
-            rows.append(_row(name, test["methods"], "accuracy", ours=REFITTED, knn=REFITTED_KNN))
+            rows.append(_row(name, test["methods"], types.ACROSS, ours=REFITTED, knn=REFITTED_KNN))
     for setting in found["one pipeline"].values():
         for test, judged in setting["tests"].items():
             name = f"accuracy, {test}, type and pipeline never met together"

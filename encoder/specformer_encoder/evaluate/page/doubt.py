@@ -81,6 +81,7 @@ def doubt(found: Found) -> list[str]:
         _lowest(odd),
         "Poorly measured known tumours should not be flagged (an area near 0.5 is right):",
         _kinds(poor),
+        _flagged_though_known(poor),
         "![Areas by kind](img/evaluation/novelty.png)",
         "Each known type in turn as one that was never seen, projection and novelty fitted "
         "without its tumours:"
@@ -94,6 +95,14 @@ def doubt(found: Found) -> list[str]:
 def _kinds(kinds: Found) -> str:
     rows = ([name, k["profiles"], k["auroc"], k["flagged"]] for name, k in kinds.items())
     return table(["kind", "profiles", "area under the ROC curve", "flagged"], rows)
+
+
+def _flagged_though_known(poor: Found) -> str:
+    often = {name: k["flagged"] for name, k in poor.items() if (value(k["flagged"]) or 0.0) > 0.1}
+    if not often:
+        return "None of them is flagged in more than a tenth."
+    said = ", ".join(f"{name} ({share(some)})" for name, some in often.items())
+    return f"**Flagged in more than a tenth though they are known:** {said}."
 
 
 def _lowest(kinds: Found) -> str:

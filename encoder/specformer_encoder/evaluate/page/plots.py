@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from specformer_encoder.evaluate.classification import SHIPPED
 from specformer_encoder.evaluate.doubt_of_release import POOR
 from specformer_encoder.evaluate.page.text import Found, short, value
-from specformer_encoder.evaluate.page.types import KNN, SHOWN
+from specformer_encoder.evaluate.page.types import ACROSS, KNN, SHOWN
 
 #: Methods of the plot over shares of the genes, if they are there.
 _BY_GENES = (
@@ -44,7 +44,7 @@ def draw(folder: Path, results: Found) -> None:
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -143,7 +143,8 @@ def novelty(found: Found) -> Figure:
     axes.axvline(0.95, color="#bbbbbb", linewidth=1)
     axes.set_yticks(places, list(kinds), fontsize=7)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("area under the ROC curve (grey: poorly measured known tumours, 0.5 is right)")
+    axes.set_ylim(-0.6, len(kinds) - 0.4)
+    axes.set_xlabel("area under the ROC curve (grey: known tumours, poorly measured)")
     return figure
 
 
@@ -159,7 +160,7 @@ def leave_out(found: Found) -> Figure | None:
     methods = [m for m in SHOWN if any(m in scores for scores in rows.values())]
     figure, axes = _axes(7, 0.8 + 0.16 * len(methods) * len(rows))
     for k, (colour, method) in enumerate(zip(_COLOURS, methods, strict=False)):
-        there = [(i, s[method]["accuracy"]) for i, s in enumerate(rows.values()) if method in s]
+        there = [(i, s[method][ACROSS]) for i, s in enumerate(rows.values()) if method in s]
         values, errors = _errors([estimate for _, estimate in there])
         places = [i + (k - len(methods) / 2) * 0.16 for i, _ in there]
         axes.barh(
@@ -172,10 +173,10 @@ def leave_out(found: Found) -> Figure | None:
             error_kw={"linewidth": 0.8},
         )
     axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
-    axes.invert_yaxis()
     axes.set_xlim(0, 1)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("accuracy on the tumours of the source left out")
-    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12))
+    figure.legend(fontsize=7, frameon=False, loc="outside lower left")
     return figure
 
 
