@@ -84,11 +84,11 @@ class Embedder:
             If the backend cannot be used.
         """
         release = open_release(path)
-        config = ModelConfig(**release.manifest["model"])
-        network = SpecFormer(config)
-        network.load_state_dict(load_file(release.path / "encoder.safetensors"))
+        network = load_network(release)
         engine = open_backend(network, backend)
-        return cls(engine, config, release.idf, release.factors, release.projection, release)
+        return cls(
+            engine, network.config, release.idf, release.factors, release.projection, release
+        )
 
     @property
     def release(self) -> Release:
@@ -170,3 +170,10 @@ class Embedder:
         return self.release.heads.predict(
             self.embeddings(reading), evidence(reading, self.projection), share=reading.measured
         )
+
+
+def load_network(release: Release) -> SpecFormer:
+    """The release's network, as it was trained but for rounding to bfloat16."""
+    network = SpecFormer(ModelConfig(**release.manifest["model"]))
+    network.load_state_dict(load_file(release.path / "encoder.safetensors"))
+    return network
