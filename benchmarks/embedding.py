@@ -203,10 +203,10 @@ def whole_path(count: int) -> None:
         vectors.append(embedder.embed(values))
         one = [timed(partial(embedder.embed, row[None])) for row in values]
         wall, cpu = timed(partial(embedder.embed, values))
+        median = [1000 * statistics.median(column) for column in zip(*one, strict=True)]
         print(
-            f"{name:<10}one profile, p50 {1000 * statistics.median(w for w, _ in one):6.1f} ms wall, "
-            f"{1000 * statistics.median(c for _, c in one):6.1f} ms CPU; bulk {count / wall:5.1f} "
-            f"profiles/s, {1000 * cpu / count:5.1f} ms CPU each; least cosine "
+            f"{name:<10}one profile, p50 {median[0]:6.1f} ms wall, {median[1]:6.1f} ms CPU; "
+            f"bulk {count / wall:5.1f} profiles/s, {1000 * cpu / count:5.1f} ms CPU each; least cosine "
             f"{least_cosine(vectors[-1], vectors[0]):.7f}"
         )
 
