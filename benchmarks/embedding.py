@@ -206,8 +206,8 @@ def whole_path(count: int) -> None:
         median = [1000 * statistics.median(column) for column in zip(*one, strict=True)]
         print(
             f"{name:<10}one profile, p50 {median[0]:6.1f} ms wall, {median[1]:6.1f} ms CPU; "
-            f"bulk {count / wall:5.1f} profiles/s, {1000 * cpu / count:5.1f} ms CPU each; least cosine "
-            f"{least_cosine(vectors[-1], vectors[0]):.7f}"
+            f"bulk {count / wall:5.1f} profiles/s, {1000 * cpu / count:5.1f} ms CPU each; "
+            f"least cosine {least_cosine(vectors[-1], vectors[0]):.7f}"
         )
 
 
