@@ -116,7 +116,7 @@ class Oddness:
         """Why one profile is flagged, a sentence each; empty where it is not."""
         texts = {
             "distance": "It is farther from every known tumour type than {share} of validation "
-            "tumours of known types are.",
+            "tumours of known types are: its type may not be among those this release knows.",
             "normal": "It looks like normal tissue, more than {share} of validation tumours do.",
             "misfit": "Its gene-to-gene pattern is not that of an expression profile: {share} of "
             "validation tumours fit better. Are genes swapped, or is it another species?",
