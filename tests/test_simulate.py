@@ -20,7 +20,7 @@ from specformer_encoder.packed import LABELS
 from specformer_encoder.simulate import (
     MINIMUM_TYPES,
     RealTumors,
-    pipeline_of,
+    quantifier_of,
     simulate_type,
     simulate_types,
 )
@@ -294,7 +294,7 @@ def test_training_rows_of_thin_types_come_out_as_profiles(built):
     alone = simulate_types({TYPES[0]: 3}, corpus, medians=path)
     assert np.array_equal(made.values[4:], alone.values, equal_nan=True)
     assert len(simulate_types({}, corpus, medians=path)) == 0
-    assert len({pipeline_of(label) for label in corpus.labels}) == 1
+    assert len({quantifier_of(label) for label in corpus.labels}) == 1
     assert len(TYPES) >= MINIMUM_TYPES
 
 

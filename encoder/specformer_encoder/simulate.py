@@ -63,14 +63,14 @@ _PIPELINES = {
 }
 
 
-def pipeline_of(label: SampleLabel) -> str:
+def quantifier_of(label: SampleLabel) -> str:
     """The pipeline that quantified a profile; a source of its own is one for each unit.
 
     Examples
     --------
-    >>> pipeline_of(SampleLabel("a", "gdc_star", "counts", *["x"] * 7))
+    >>> quantifier_of(SampleLabel("a", "gdc_star", "counts", *["x"] * 7))
     'gdc'
-    >>> pipeline_of(SampleLabel("a", "rnaseqdb", "rsem_fpkm_combat", *["x"] * 7))
+    >>> quantifier_of(SampleLabel("a", "rnaseqdb", "rsem_fpkm_combat", *["x"] * 7))
     'rnaseqdb.rsem_fpkm_combat'
     """
     for beginning, pipeline in _PIPELINES.items():
@@ -87,7 +87,7 @@ class RealTumors:
     values
         (N, V) linear expression, NaN where not measured; genome-wide profiles of training patients.
     studies, pipelines
-        N names each; see `pipeline_of`.
+        N names each; see `quantifier_of`.
     """
 
     def __init__(
@@ -285,7 +285,7 @@ def simulate_types(
     rows = training_tumors(corpus)
     labels = [corpus.labels[row] for row in rows]
     tumors = RealTumors(
-        corpus.values(rows), [x.study for x in labels], [pipeline_of(x) for x in labels]
+        corpus.values(rows), [x.study for x in labels], [quantifier_of(x) for x in labels]
     )
     parts = [
         simulate_type(

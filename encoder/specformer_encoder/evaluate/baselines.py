@@ -287,7 +287,7 @@ class Baselines:
         moves = {pair: pca.axes @ shift for pair, shift in learnt.shifts.items()}
         copies, of = [], []
         for place, row in enumerate(x_rows):
-            here = paired_shift.pipeline_of(labels[row].unit)
+            here = paired_shift.quantifier_of(labels[row].unit)
             there = learnt.partner(here)
             if here and there:
                 copies.append(x[place] + moves[here, there])

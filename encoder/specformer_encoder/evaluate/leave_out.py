@@ -37,7 +37,7 @@ from specformer_encoder.evaluate.classification import aligned, judge
 from specformer_encoder.evaluate.embedded import EmbeddedCorpus
 from specformer_encoder.evaluate.methods import Fit, Predictor, Rows, top
 from specformer_encoder.evaluate.metrics import bootstrap_mean
-from specformer_encoder.evaluate.paired_shift import RSEM, pipeline_of
+from specformer_encoder.evaluate.paired_shift import RSEM, quantifier_of
 
 #: Training patients that a type must keep without a source to be asked for.
 MINIMUM_PATIENTS = 5
@@ -105,7 +105,7 @@ def one_pipeline_only(corpus: EmbeddedCorpus) -> list[Setting]:
         for i, label in enumerate(corpus.labels)
         if label.study == SQUAMOUS
         and label.sample_type == "tumor"
-        and (pipeline_of(label.unit) == RSEM or not corpus.genome_wide[i])
+        and (quantifier_of(label.unit) == RSEM or not corpus.genome_wide[i])
     ]
     train, valid = _without(corpus, squamous)
     types = _types(corpus, train)
@@ -302,5 +302,5 @@ def _test_of(corpus: EmbeddedCorpus, study: str, *, rsem: bool) -> Rows:
     return [
         i
         for i in corpus.select("test")
-        if labels[i].study == study and (pipeline_of(labels[i].unit) == RSEM) == rsem
+        if labels[i].study == study and (quantifier_of(labels[i].unit) == RSEM) == rsem
     ]

@@ -32,12 +32,12 @@ MINIMUM_SAMPLES = 20
 RSEM, COUNTS, SCALED = "RSEM", "read counts", "FPKM or TPM"
 
 
-def pipeline_of(unit: str) -> str | None:
+def quantifier_of(unit: str) -> str | None:
     """The pipeline that a unit tells of, None for values that were corrected within tissues.
 
     Examples
     --------
-    >>> pipeline_of("rsem_log2"), pipeline_of("fpkm_uq"), pipeline_of("counts")
+    >>> quantifier_of("rsem_log2"), quantifier_of("fpkm_uq"), quantifier_of("counts")
     ('RSEM', 'FPKM or TPM', 'read counts')
     """
     if "combat" in unit:
@@ -110,8 +110,8 @@ def learn(
     samples: dict[tuple[str, str], int] = defaultdict(int)
     for group in by_sample(labels, rows):
         profile = {}
-        for name in {pipeline_of(labels[row].unit) for row in group} - {None}:
-            of = [row for row in group if pipeline_of(labels[row].unit) == name]
+        for name in {quantifier_of(labels[row].unit) for row in group} - {None}:
+            of = [row for row in group if quantifier_of(labels[row].unit) == name]
             # NaN where any of them does not measure the gene: the mean must be of the same ones.
             profile[str(name)] = quantile_values(quantiles[of]).mean(axis=0)
         for pair in permutations(sorted(profile), 2):

@@ -38,7 +38,7 @@ from specformer_encoder.simulate import (
     RealTumors,
     SimulatedTumors,
     concatenate,
-    pipeline_of,
+    quantifier_of,
     simulate_type,
     training_tumors,
 )
@@ -80,7 +80,7 @@ class Bench:
         while anything is still being chosen; the price is counted on those of them that are not in
         train.
     panel
-        A pipeline of `simulate.pipeline_of`: its tumours are judged, over the genes that it
+        A pipeline of `simulate.quantifier_of`: its tumours are judged, over the genes that it
         measures, and every training profile is cut down to these. None: genome-wide tumours.
     represent
         Profiles to vectors; by default rank quantiles of `GENES` genes, or of the panel.
@@ -113,7 +113,7 @@ class Bench:
     @cached_property
     def tumors(self) -> RealTumors:
         """What the simulation learns from."""
-        through = [pipeline_of(self.corpus.labels[i]) for i in self.training]
+        through = [quantifier_of(self.corpus.labels[i]) for i in self.training]
         studies = [self.study(i) for i in self.training]
         return RealTumors(self.corpus.values(self.training), studies, through)
 
@@ -127,7 +127,7 @@ class Bench:
             if label.split in self.splits
             and label.sample_type == "tumor"
             and label.study in self.medians.studies
-            and (wide[i] if self.panel is None else pipeline_of(label) == self.panel)
+            and (wide[i] if self.panel is None else quantifier_of(label) == self.panel)
         ]
 
     @cached_property
