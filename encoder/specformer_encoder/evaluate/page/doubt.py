@@ -139,8 +139,10 @@ def ablations(found: Found) -> list[str]:
         "Four orderings, judged as bags of their first genes, without a network (nothing was "
         "pretrained anew for them):",
         _ablation_table(found["orderings"]),
-        "Objectives and augmentations of the pretraining were not taken away one by one: each "
-        "would need a training run of its own. They are not judged here.",
+        "Objectives and augmentations of the pretraining are taken away one by one in short runs "
+        "of their own, the network judged alone on validation patients: "
+        "[pretraining_ablations.md](pretraining_ablations.md), made by "
+        "`benchmarks/pretraining_ablations.py`.",
     ]
 
 
