@@ -106,12 +106,12 @@ of the release ([evaluation.md](evaluation.md)). Asked are {numbers["validation 
 genome-wide tumours of {numbers["validation patients"]} validation patients, never test patients, \
 of {len(numbers["types"])} types; {numbers["training tumours"]:,} training tumours, the same \
 for all, are the neighbours ({KNN}: 5, cosine) and fit the {LINEAR}; {SHARE:.0%} of the genes are \
-drawn at random for each profile. *Same sample* compares {numbers["pairs"]} pairs of profiles of one \
-tumour from two pipelines ({numbers["patients with pairs"]} patients): their cosine, and how often \
-the other profile is nearer than every tumour of another patient. A high cosine alone is nothing \
-to be proud of, as a network that takes all tumours for alike has it too. *{_LOSSES["masked"]}* \
-and *{_LOSSES["decode"]}* are the losses on all validation profiles (lower is better; decoded: 1 \
-is predicting every gene's mean). Intervals: 95 %, bootstrap over patients.
+drawn at random for each profile. *Same sample* compares {numbers["pairs"]} pairs of profiles of \
+one tumour from two pipelines ({numbers["patients with pairs"]} patients): their cosine, and how \
+often the other profile is nearer than every tumour of another patient. A high cosine alone is \
+nothing to be proud of, as a network that takes all tumours for alike has it too. \
+*{_LOSSES["masked"]}* and *{_LOSSES["decode"]}* are the losses on all validation profiles (lower \
+is better; decoded: 1 is predicting every gene's mean). Intervals: 95 %, bootstrap over patients.
 
 `python benchmarks/pretraining_ablations.py --corpus CORPUS --out DIR --recipe \
 {numbers["recipe"]} --steps {steps} --page docs/pretraining_ablations.md`"""

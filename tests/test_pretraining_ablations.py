@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.model import SpecFormer
-from specformer_encoder.packed import LABELS
-from specformer_encoder.recipe import load_recipe
 
 from benchmarks.network_alone import FEW, KNN, LINEAR, Questions, pool
 from benchmarks.pretraining_ablations import VARIANTS, judged, shortened
 from benchmarks.pretraining_ablations_page import WHOLE, page, summary
+from specformer_encoder.corpus.labels import SampleLabel
+from specformer_encoder.model import SpecFormer
+from specformer_encoder.packed import LABELS
+from specformer_encoder.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")
