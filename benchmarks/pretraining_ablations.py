@@ -181,7 +181,8 @@ def main() -> None:
         print("interrupted; the same command goes on")
     if not found:
         return
-    numbers = summary(found, questions, recipe=recipe, steps=options.steps)
+    not_run = [variant.name for variant in VARIANTS.values() if variant.name not in found]
+    numbers = summary(found, questions, recipe=recipe, steps=options.steps, not_run=not_run)
     text = page(numbers)
     print(text)
     if options.page is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.network_alone import COSINE, FOUND, KNN, LINEAR, MEASURES, SHARE, Questions
+from benchmarks.network_alone import COSINE, KNN, LINEAR, MEASURES, SHARE, Questions
 from specformer_encoder.evaluate.metrics import Estimate, bootstrap_mean
-from specformer_encoder.evaluate.page.text import number, table
+from specformer_encoder.evaluate.page.text import table
 from specformer_encoder.recipe import Recipe
 
 #: The variant that the others are compared with, and the one that nothing is taken from.
@@ -19,7 +19,12 @@ _LOSSES = {"masked": "masked, nats", "decode": "decoded"}
 
 
 def summary(
-    found: Mapping[str, Mapping[str, Any]], questions: Questions, *, recipe: Recipe, steps: int
+    found: Mapping[str, Mapping[str, Any]],
+    questions: Questions,
+    *,
+    recipe: Recipe,
+    steps: int,
+    not_run: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Estimates of every variant, and of its differences from the whole recipe.
 
@@ -33,6 +38,8 @@ def summary(
         As it stands, not shortened.
     steps
         Of each run.
+    not_run
+        Names of the variants that are missing.
 
     Returns
     -------
@@ -66,6 +73,7 @@ def summary(
         "validation patients": len(set(questions.few.people)),
         "pairs": len(questions.pairs) // 2,
         "patients with pairs": len(set(questions.people(COSINE))),
+        "not run": list(not_run),
         "variants": variants,
     }
 
@@ -82,6 +90,8 @@ def page(numbers: Mapping[str, Any]) -> str:
         ),
     )
     parts = [_head(numbers), values]
+    if numbers["not run"]:
+        parts.append(f"Not run: {'; '.join(numbers['not run'])}.")
     compared = {name: v["differences"] for name, v in variants.items() if v["differences"]}
     if compared:
         rows = ([name, *(_points(d.get(m)) for m in measures)] for name, d in compared.items())
@@ -96,8 +106,8 @@ def _head(numbers: Mapping[str, Any]) -> str:
 Each row is a network trained for {steps} steps of {numbers["samples a step"]} samples with one \
 thing of the recipe `{numbers["recipe"]}` taken away. The release trains {of:,} steps: this is \
 {steps / of:.0%} of it, with the same schedule compressed, one seed a row, so it says what each \
-part does early in training and not what it is worth at the end. *{SEED}* takes nothing away: what \
-it differs by is noise. An untrained network's blocks do nothing yet, so it is the mean of the \
+part does early in training and not what it is worth at the end. *{SEED}*, where it was run, takes \
+nothing away: what it differs by is noise. An untrained network's blocks do nothing yet, so it is the mean of the \
 vectors of the first genes: random ones, or with the warm start those of their co-occurrence in \
 training profiles (latent semantic indexing).
 
@@ -136,30 +146,27 @@ def _clear(difference: Mapping[str, float]) -> bool:
 
 
 def _said(compared: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """A line for each variant, counting only what lies outside the intervals."""
+    """A line for each variant, counting only what no draw of patients and no seed explains."""
+    seed = compared.get(SEED, {})
     lines = []
     for name, differences in compared.items():
-        clear = {m: d["value"] for m, d in differences.items() if _clear(d)}
-        lower = [m for m, value in clear.items() if value < 0]
-        higher = [m for m, value in clear.items() if value > 0]
-        said = [
-            f"{how} in {'; '.join(m)}" for how, m in (("lower", lower), ("higher", higher)) if m
+        if name == SEED:
+            continue
+        beyond = [
+            f"{m} {100 * d['value']:+.1f}"
+            for m, d in differences.items()
+            if _clear(d) and abs(d["value"]) > abs(seed.get(m, {}).get("value", 0.0))
         ]
-        lines.append(f"- {name}: {', '.join(said) or 'no difference outside the noise'}")
-    tested = sum(map(len, compared.values()))
-    lines.append(
-        f"\nDifferences within their intervals are noise. Of {tested} comparisons about "
-        f"{round(0.05 * tested)} would lie outside by chance alone, and the intervals say nothing "
-        f"of the seed: one no larger than that of *{SEED}*"
-        + (f" ({_largest(compared[SEED])})" if SEED in compared else ", which was not run,")
-        + " is noise too."
+        lines.append(f"- {name}: {'; '.join(beyond) or 'nothing outside the noise'}")
+    tested = sum(len(d) for name, d in compared.items() if name != SEED)
+    counted = "their interval does not hold 0"
+    if seed:
+        counted += f" and they are larger than that of *{SEED}*"
+    return (
+        f"Differences counted here: {counted}. Of {tested} comparisons about "
+        f"{round(0.05 * tested)} would have such an interval by chance alone; everything else is "
+        "noise.\n\n" + "\n".join(lines)
     )
-    return "\n".join(lines)
-
-
-def _largest(differences: Mapping[str, Mapping[str, float]]) -> str:
-    accuracies = [abs(d["value"]) for m, d in differences.items() if m not in (COSINE, FOUND)]
-    return f"up to {number(100 * max(accuracies), 1)} points of accuracy"
 
 
 def _plain(estimate: Estimate) -> dict[str, float]:
