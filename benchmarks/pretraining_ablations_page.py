@@ -107,9 +107,9 @@ Each row is a network trained for {steps} steps of {numbers["samples a step"]} s
 thing of the recipe `{numbers["recipe"]}` taken away. The release trains {of:,} steps: this is \
 {steps / of:.0%} of it, with the same schedule compressed, one seed a row, so it says what each \
 part does early in training and not what it is worth at the end. *{SEED}*, where it was run, takes \
-nothing away: what it differs by is noise. An untrained network's blocks do nothing yet, so it is the mean of the \
-vectors of the first genes: random ones, or with the warm start those of their co-occurrence in \
-training profiles (latent semantic indexing).
+nothing away: what it differs by is noise. An untrained network's blocks do nothing yet, so it is \
+the mean of the vectors of the first genes: random ones, or with the warm start those of their \
+co-occurrence in training profiles (latent semantic indexing).
 
 The network is judged alone, without factor model and projection, so nothing here is the accuracy \
 of the release ([evaluation.md](evaluation.md)). Asked are {numbers["validation tumours"]} \
