@@ -162,10 +162,11 @@ def _said(compared: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     counted = "their interval does not hold 0"
     if seed:
         counted += f" and they are larger than that of *{SEED}*"
+    unknown = "" if seed else " No other seed was run, so what a seed alone changes is not known."
     return (
-        f"Differences counted here: {counted}. Of {tested} comparisons about "
-        f"{round(0.05 * tested)} would have such an interval by chance alone; everything else is "
-        "noise.\n\n" + "\n".join(lines)
+        f"Differences counted here: {counted}. Differences inside their intervals are noise, and "
+        f"of {tested} comparisons about {round(0.05 * tested)} would lie outside by chance alone."
+        f"{unknown}\n\n" + "\n".join(lines)
     )
 
 
