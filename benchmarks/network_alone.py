@@ -32,7 +32,7 @@ from specformer_encoder.corpus.labels import SampleLabel
 from specformer_encoder.errors import CorpusError
 from specformer_encoder.evaluate.methods import neighbours
 from specformer_encoder.evaluate.neighbours import nearest, similarities
-from specformer_encoder.evaluate.paired_shift import by_sample, pipeline_of
+from specformer_encoder.evaluate.paired_shift import by_sample, quantifier_of
 from specformer_encoder.heads import known_types, tumor_patients
 from specformer_encoder.model import SpecFormer
 from specformer_encoder.packed import GENOME_WIDE, LABELS, PackedCorpus, leading_genes
@@ -153,7 +153,7 @@ class Questions:
             (self._place[one], self._place[other])
             for group in by_sample(self._labels, self.bank.rows)
             for one, other in permutations(group, 2)
-            if pipeline_of(self._labels[one].unit) != pipeline_of(self._labels[other].unit)
+            if quantifier_of(self._labels[one].unit) != quantifier_of(self._labels[other].unit)
         ]
 
     def people(self, measure: str) -> list[str]:
