@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 
 from specformer_encoder.backends import usable_cores
-from specformer_encoder.ordering import NOT_MEASURED, quantile_values, rank_quantiles
+from specformer_encoder.ordering import NOT_MEASURED, quantile_values
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -234,8 +234,3 @@ def _leading(x: Tensor, K: int) -> tuple[Tensor, Tensor, Tensor]:
     U, S, V = torch.svd_lowrank(x, q=min(K + _OVERSAMPLE, *x.shape), niter=2)
     torch.random.set_rng_state(state)
     return U[:, :K], S[:K], V[:, :K]
-
-
-def quantiles_of(values: FloatArray) -> npt.NDArray[np.uint8]:
-    """(S, V) linear expression, NaN where not measured → (S, V) rank quantiles."""
-    return np.stack([rank_quantiles(row) for row in values])

@@ -86,9 +86,14 @@ def read_rows(
 ) -> Labelled:
     """Read some rows of a corpus, block by block."""
     chosen = np.asarray(rows, np.int64)
-    starts = range(0, max(len(chosen), 1), _BLOCK)
-    parts = [read(corpus.values(chosen[start : start + _BLOCK])) for start in starts]
-    return Labelled(Reading.join(parts), [corpus.labels[row] for row in chosen])
+    reading = _by_blocks(len(chosen), lambda block: read(corpus.values(chosen[block])))
+    return Labelled(reading, [corpus.labels[row] for row in chosen])
+
+
+def _by_blocks(number: int, read: Callable[[slice], Reading]) -> Reading:
+    """Read profiles block by block; of none, an empty block gives what is read its width."""
+    starts = range(0, max(number, 1), _BLOCK)
+    return Reading.join([read(slice(start, start + _BLOCK)) for start in starts])
 
 
 def quantiles_of(corpus: Corpus, rows: npt.ArrayLike) -> npt.NDArray[np.uint8]:
@@ -156,9 +161,8 @@ def moved(corpus: Corpus, moves: Sequence[tuple[int, str]]) -> FloatArray:
 def _shifted(embedder: Embedder, corpus: Corpus, train: npt.NDArray[np.int64]) -> Labelled:
     """Each training profile once more, as another pipeline that it can be moved to has it."""
     moves = moves_of(corpus, train)
-    starts = range(0, max(len(moves), 1), _BLOCK)
-    parts = [embedder.read(moved(corpus, moves[start : start + _BLOCK])) for start in starts]
-    return Labelled(Reading.join(parts), [corpus.labels[row] for row, _ in moves])
+    reading = _by_blocks(len(moves), lambda block: embedder.read(moved(corpus, moves[block])))
+    return Labelled(reading, [corpus.labels[row] for row, _ in moves])
 
 
 def _simulated(
@@ -168,13 +172,12 @@ def _simulated(
         return Labelled(embedder.read(np.empty((0, embedder.genes), np.float32)), [])
     made = simulate_types(dict.fromkeys(SIMULATED, SIMULATED_PROFILES), corpus, medians=medians)
     progress(f"reading {len(made)} simulated tumours of {len(SIMULATED)} types")
-    starts = range(0, len(made), _BLOCK)
     labels = [
         SampleLabel(name, "simulated", pipeline, name, "", study, "", "tumor", "train", "")
         for name, pipeline, study in zip(made.names, made.pipelines, made.studies, strict=True)
     ]
-    parts = [embedder.read(made.values[start : start + _BLOCK]) for start in starts]
-    return Labelled(Reading.join(parts), labels)
+    reading = _by_blocks(len(made), lambda block: embedder.read(made.values[block]))
+    return Labelled(reading, labels)
 
 
 def types_to_know(material: Material) -> list[str]:

@@ -46,6 +46,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from specformer_encoder.projection import unit
+
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -209,12 +211,6 @@ class Novelty:
         weighted = (parts / WEIGHTS).astype(np.float32)
         typical = p_values(-weighted.ravel(), -self.combined[::-1]).reshape(parts.shape)
         return Oddness(parts, typical, self.distances(evidence.vectors).argmin(axis=1))
-
-
-def unit(vectors: FloatArray) -> DoubleArray:
-    """Rows scaled to unit length; a row of zeros stays."""
-    x = vectors.astype(np.float64)
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
 
 
 def p_values(scores: FloatArray, reference: FloatArray) -> DoubleArray:

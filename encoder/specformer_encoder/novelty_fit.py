@@ -19,8 +19,8 @@ from specformer_encoder.novelty import (
     FloatArray,
     Novelty,
     p_values,
-    unit,
 )
+from specformer_encoder.projection import unit
 
 #: A type counts in the scatter within types with at most so many profiles' weight.
 _LARGE_TYPE = 60

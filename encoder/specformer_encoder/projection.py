@@ -99,6 +99,11 @@ def fit_projection(raw: FloatArray, cohorts: list[str]) -> Projection:
 
 
 def unit_length(vectors: FloatArray) -> FloatArray:
-    """(S, E) rows scaled to Euclidean length one."""
-    length = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-    return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
+    """(S, E) rows scaled to Euclidean length one; a row of zeros stays."""
+    return np.asarray(unit(vectors), np.float32)
+
+
+def unit(vectors: FloatArray) -> npt.NDArray[np.float64]:
+    """`unit_length` before it is rounded to float32."""
+    x = vectors.astype(np.float64)
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))

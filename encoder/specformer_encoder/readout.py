@@ -29,14 +29,13 @@ from specformer_encoder.heads import (
 from specformer_encoder.novelty_fit import LabelledEvidence, fit_novelty
 from specformer_encoder.projection import FloatArray, Projection, fit_projection, unit_length
 from specformer_encoder.reading import Labelled, Reading, evidence
+from specformer_encoder.shifts import pipeline_of
 
 #: Inverse regularisation strengths that are tried, for unit vectors divided by their mean spread;
 #: validation log-loss chooses.
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)
 #: Where the optimiser stops; at scikit-learn's 1e-4 the same types are named after twice the time.
 _TOLERANCE = 1e-3
-
-
 #: Weight of a panel profile beside a genome-wide one of its type: a panel's genes say less.
 PANEL_WEIGHT = 0.2
 
@@ -172,7 +171,7 @@ def labelled_evidence(profiles: Labelled, projection: Projection) -> LabelledEvi
         [label.study for label in labels],
         np.array([label.sample_type == "tumor" for label in labels], bool),
         [cohort_of(label) for label in labels],
-        [f"{label.source}.{label.unit}" for label in labels],
+        [pipeline_of(label.source, label.unit) for label in labels],
         [label.person for label in labels],
     )
 
