@@ -76,7 +76,7 @@ def small_release(corpus: Corpus, out: Path) -> Embedder:
         progress=lambda _: None,
         medians=None,
     )
-    readout = fit_readout(material, types_to_know(material))
+    readout = fit_readout(material, types_to_know(material), network=config.width)
     write_release(
         out,
         release_id="small",

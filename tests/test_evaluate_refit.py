@@ -54,9 +54,10 @@ def made() -> tuple[EmbeddedCorpus, Views, AlteredViews]:
     views = Views(quantiles, sequences, corpus.reading, corpus.vectors)
     valid = [i for i, one in enumerate(labels) if one.split == "valid"]
     train = [i for i, one in enumerate(labels) if one.split == "train"]
-    place = {row: k for k, row in enumerate(valid)}
+    place = {row: k for k, row in enumerate(valid + train)}
     moves = [(row, f"source{1 - (k // 4 % 2)}.tpm") for k, row in enumerate(train)]
-    altered = AlteredViews(views.take(valid), views.take(valid), place, views.take(train), moves)
+    both = views.take(valid + train)
+    altered = AlteredViews(views.take(valid), both, place, views.take(train), moves)
     return corpus, views, altered
 
 
@@ -79,6 +80,7 @@ def test_material_is_of_the_given_rows_and_moved_to_their_pipelines_only(parts):
     train, valid = rows_of(corpus, "train"), rows_of(corpus, "valid")
     both = material_of(reader, train, valid)
     assert [len(both.train), len(both.valid), len(both.shifted)] == [120, 60, 120]
+    assert [label.person for label in both.thinned.labels] == [f"train{i}" for i in range(120)]
     assert [len(both.thinned_valid), len(both.shallow_valid), len(both.simulated)] == [60, 60, 0]
     one = material_of(reader, rows_of(corpus, "train", "source0"), valid)
     # Each can be moved to the other source alone, which is left out.
@@ -91,7 +93,8 @@ def test_refitting_on_all_rows_is_fitting_a_readout(parts):
     train, valid, test = (rows_of(corpus, split) for split in ("train", "valid", "test"))
     fitted = Refitted(corpus, views, altered, NETWORK)(train, valid, types=TYPES)
     assert set(fitted) == {REFITTED, REFITTED_KNN}
-    readout = fit_readout(material_of(Reader(corpus, views, altered, NETWORK), train, valid), TYPES)
+    material = material_of(Reader(corpus, views, altered, NETWORK), train, valid)
+    readout = fit_readout(material, TYPES, network=NETWORK)
     read = corpus.reading.rows(test)
     expected = readout.heads.probabilities(readout.embeddings(read), read.measured)
     assert np.array_equal(fitted[REFITTED].probabilities(test), expected)

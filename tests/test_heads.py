@@ -17,7 +17,7 @@ from specformer_encoder.errors import CorpusError
 from specformer_encoder.heads import PARTIAL, Heads, class_weights, known_types
 from specformer_encoder.projection import fit_projection, unit_length
 from specformer_encoder.reading import Labelled, Reading, evidence
-from specformer_encoder.readout import Material, Readout, fit_readout
+from specformer_encoder.readout import MEAN_WEIGHT, Material, Readout, fit_readout
 
 TYPES = ["TCGA-AAA", "TCGA-BBB", "TCGA-CCC"]
 WIDTH = 8
@@ -52,6 +52,7 @@ def material(**given: Labelled) -> Material:
         "panels": nothing(),
         "valid_panels": nothing(),
         "shifted": nothing(),
+        "thinned": profiles(9, 300, share=0.1),
         "thinned_valid": profiles(4, 300, share=0.1),
         "shallow_valid": profiles(5, 100),
         "simulated": nothing(),
@@ -61,7 +62,7 @@ def material(**given: Labelled) -> Material:
 
 @pytest.fixture(scope="module")
 def fitted() -> Readout:
-    return fit_readout(material(), TYPES)
+    return fit_readout(material(), TYPES, network=0)
 
 
 def asked(fitted: Readout, read: Reading) -> list:
@@ -72,20 +73,23 @@ def asked(fitted: Readout, read: Reading) -> list:
 def test_types_are_told_as_scikit_learn_tells_them_on_the_projected_profiles(monkeypatch):
     monkeypatch.setattr(module, "STRENGTHS", (0.3,))
     monkeypatch.setattr(module, "_TOLERANCE", 1e-8)
-    given = material()
-    found = fit_readout(given, TYPES)
+    monkeypatch.setattr(module, "MEAN_WEIGHT", 0.0)
+    given = material(thinned=nothing())
+    found = fit_readout(given, TYPES, network=0)
     projection = fit_projection(
-        given.train.reading.raw, [f"{x.study} {x.sample_type}" for x in given.train.labels]
+        given.train.reading.raw,
+        [f"{x.study} {x.sample_type}" for x in given.train.labels],
+        network=0,
     )
     known = given.train.of_types(TYPES)
-    x = unit_length(projection.apply(known.reading.raw)).astype(np.float64)
+    x = unit_length(projection.apply(known.reading.raw, known.reading.measured)).astype(np.float64)
     scale = x.std(axis=0).mean()
     weight = class_weights(known.studies)
     model = LogisticRegression(C=0.3, max_iter=5000, tol=1e-8)
     model.fit(x / scale, known.studies, sample_weight=weight)
     test = profiles(6, 400).of_types(TYPES).reading
     vectors = found.embeddings(test)
-    assert np.allclose(vectors, unit_length(projection.apply(test.raw)), atol=1e-6)
+    assert np.allclose(vectors, unit_length(projection.apply(test.raw, test.measured)), atol=1e-6)
     expected = model.decision_function(vectors / scale)
     got = found.heads.logits(vectors)
     # Softmax does not see what all logits have in common.
@@ -98,6 +102,24 @@ def test_types_are_told_as_scikit_learn_tells_them_on_the_projected_profiles(mon
     assert np.allclose(
         probabilities, softmax(got * np.exp(found.heads.calibration.log_scale), axis=1), atol=1e-6
     )
+
+
+def test_the_regression_is_drawn_to_the_means_of_the_types(monkeypatch):
+    monkeypatch.setattr(module, "STRENGTHS", (0.3,))
+    given = material()
+    drawn = fit_readout(given, TYPES, network=0)
+    monkeypatch.setattr(module, "MEAN_WEIGHT", 0.0)
+    alone = fit_readout(given, TYPES, network=0)
+    parts = [given.train.of_types(TYPES), given.shifted.of_types(TYPES)]
+    for k, study in enumerate(TYPES):
+        means = []
+        for part in parts:
+            members = part.of_types([study])
+            if len(members):
+                means.append(alone.embeddings(members.reading).mean(axis=0))
+        direction = np.mean(means, axis=0)
+        expected = MEAN_WEIGHT * direction / np.linalg.norm(direction)
+        assert np.allclose(drawn.heads.weight[k] - alone.heads.weight[k], expected, atol=1e-4)
 
 
 def test_what_is_answered_is_what_the_parts_say(fitted):
@@ -161,7 +183,7 @@ def test_a_type_may_be_learnt_from_simulated_tumours_and_is_named_as_such():
     real = profiles(2, 600)
     kept = [i for i, x in enumerate(real.labels) if x.study != TYPES[2] or x.sample_type != "tumor"]
     made = profiles(12, 300).of_types(TYPES[2:])
-    found = fit_readout(material(train=real.rows(kept), simulated=made), TYPES)
+    found = fit_readout(material(train=real.rows(kept), simulated=made), TYPES, network=0)
     assert found.heads.simulated == [TYPES[2]]
     test = profiles(13, 400).of_types(TYPES[2:])
     named = [x.top_type == TYPES[2] for x in asked(found, test.reading)]
@@ -183,9 +205,9 @@ def test_heads_survive_a_file(fitted, tmp_path):
 def test_types_need_ten_patients_and_a_readout_two_types():
     assert known_types({"TCGA-A": 10, "TCGA-B": 9, "TARGET-ALL": 50}) == ["TCGA-A"]
     with pytest.raises(CorpusError, match="1 cancer types"):
-        fit_readout(material(), TYPES[:1])
+        fit_readout(material(), TYPES[:1], network=0)
     with pytest.raises(CorpusError, match="0 validation tumours"):
-        fit_readout(material(valid=nothing()), TYPES)
+        fit_readout(material(valid=nothing()), TYPES, network=0)
 
 
 def test_metrics_of_names_match_scikit_learn():

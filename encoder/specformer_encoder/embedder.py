@@ -158,7 +158,8 @@ class Embedder:
         The same profile gives the same bits in any batch.
         """
         # Row by row: a product of matrices may sum in another order for another number of rows.
-        rows = [self.projection.apply(raw) for raw in reading.raw]
+        one = (reading.rows([row]) for row in range(len(reading)))
+        rows = [self.projection.apply(r.raw, r.measured) for r in one]
         return unit_length(np.array(rows, np.float32).reshape(-1, self.dimensions))
 
     def embed(self, values: FloatArray) -> FloatArray:

@@ -66,16 +66,17 @@ def read_material(
         Table of published cohort medians, or None.
     """
     progress(
-        f"reading {2 * len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles"
+        f"reading {3 * len(train) + len(panels) + 3 * len(valid) + len(valid_panels)} profiles"
     )
-    thinned, shallow = thinner(), shallower()
+    thinned, thinned_valid, shallow = thinner(), thinner(), shallower()
     return Material(
         train=read_rows(embedder.read, corpus, train),
         valid=read_rows(embedder.read, corpus, valid),
         panels=read_rows(embedder.read, corpus, panels),
         valid_panels=read_rows(embedder.read, corpus, valid_panels),
         shifted=_shifted(embedder, corpus, train),
-        thinned_valid=read_rows(lambda x: embedder.read(thinned(x)), corpus, valid),
+        thinned=read_rows(lambda x: embedder.read(thinned(x)), corpus, train),
+        thinned_valid=read_rows(lambda x: embedder.read(thinned_valid(x)), corpus, valid),
         shallow_valid=read_rows(lambda x: embedder.read(shallow(x)), corpus, valid),
         simulated=_simulated(embedder, corpus, medians, progress),
     )

@@ -12,6 +12,10 @@ B = V Λ Vᵀ, and a direction with between-cohort variance λ keeps
 of its length: all of it where cohorts lie far apart against their spread, a little, by the floor f,
 where they do not, since what tells two patients of a cohort apart is worth something as well. The
 embedding is the result less its centre, scaled to unit length, so cosine compares.
+
+Of a profile with few genes the factors hold back by themselves (see `factors`); the network does
+not. Its part counts with twice the measured share, all of it from half of the genes on, as distance
+from the centre.
 """
 
 from __future__ import annotations
@@ -32,6 +36,9 @@ _SHRINKAGE = 0.4
 _LARGE_COHORT = 60
 #: Fewer profiles do not say how a cohort spreads.
 _SMALL_COHORT = 3
+#: Share of the genes from which on the network's part counts whole. Chosen on validation patients
+#: against 0.3, and the line against a square root, a square and a step.
+_TRUSTED_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +51,42 @@ class Projection:
         (R,) where the embedding's zero lies: the mean of the cohort means.
     matrix
         (R, E).
+    network
+        (R,) one for the raw dimensions of the network, zero for the factors.
     """
 
     centre: FloatArray
     matrix: FloatArray
+    network: FloatArray
 
-    def apply(self, raw: FloatArray) -> FloatArray:
-        """(S, R) raw vectors → (S, E) before they are scaled to unit length."""
-        return np.asarray((raw - self.centre) @ self.matrix, np.float32)
+    def apply(self, raw: FloatArray, measured: FloatArray) -> FloatArray:
+        """Project.
+
+        Parameters
+        ----------
+        raw
+            (S, R) raw vectors.
+        measured
+            (S,) share of the vocabulary's genes that each profile measures.
+
+        Returns
+        -------
+        (S, E), before they are scaled to unit length.
+        """
+        trust = np.minimum(measured / _TRUSTED_SHARE, 1)[:, None]
+        weight = 1 - self.network * (1 - trust)
+        return np.asarray(((raw - self.centre) * weight) @ self.matrix, np.float32)
 
     def tensors(self) -> dict[str, FloatArray]:
         """The arrays by name, in C order."""
         return {
             "centre": np.ascontiguousarray(self.centre),
             "matrix": np.ascontiguousarray(self.matrix),
+            "network": np.ascontiguousarray(self.network),
         }
 
 
-def fit_projection(raw: FloatArray, cohorts: list[str]) -> Projection:
+def fit_projection(raw: FloatArray, cohorts: list[str], *, network: int) -> Projection:
     """Fit the projection on training profiles.
 
     Parameters
@@ -70,6 +95,8 @@ def fit_projection(raw: FloatArray, cohorts: list[str]) -> Projection:
         (N, R) raw vectors of genome-wide training profiles.
     cohorts
         N cohort names.
+    network
+        How many of the raw dimensions, the leading ones, are the network's.
     """
     x = raw.astype(np.float64)
     names = np.array(cohorts)
@@ -95,7 +122,11 @@ def fit_projection(raw: FloatArray, cohorts: list[str]) -> Projection:
     signal = np.maximum(between, 0) + _FLOOR
     # The telling directions first, so that a shorter vector would be a prefix of this one.
     matrix = (whitening @ directions * np.sqrt(signal / (1 + signal)))[:, ::-1]
-    return Projection(centre.astype(np.float32), matrix.astype(np.float32))
+    return Projection(
+        centre.astype(np.float32),
+        matrix.astype(np.float32),
+        (np.arange(R) < network).astype(np.float32),
+    )
 
 
 def unit_length(vectors: FloatArray) -> FloatArray:

@@ -51,7 +51,9 @@ class Reading:
 
 def evidence(reading: Reading, projection: Projection) -> Evidence:
     """What novelty is judged by."""
-    return Evidence(projection.apply(reading.raw), reading.misfit, reading.lineages)
+    return Evidence(
+        projection.apply(reading.raw, reading.measured), reading.misfit, reading.lineages
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from specformer_encoder.projection import Projection
 FloatArray = npt.NDArray[np.float32]
 
 BUNDLED = Path(__file__).parent / "bundled"
-FORMAT = 2
+FORMAT = 3
 _REMEDY = "Reinstall specformer-mcp, or build a release with `specformer release build`."
 
 

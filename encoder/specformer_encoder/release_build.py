@@ -98,7 +98,7 @@ def build_release(
     )
     progress("fitting projection and heads")
     tumors = tumor_patients(material.train.labels)
-    readout = fit_readout(material, types_to_know(material))
+    readout = fit_readout(material, types_to_know(material), network=config.width)
     write_release(
         out,
         release_id=release_id,

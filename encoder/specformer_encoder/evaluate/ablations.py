@@ -98,15 +98,16 @@ class Variant:
         (N, R) of every profile of the corpus.
     thinned
         ``validation`` and ``test`` → the same of the judged profiles with a share of their genes.
-    projected
-        Whether the projection is fitted; else vectors are centred and scaled to unit length.
+    network
+        How many of the R dimensions, the leading ones, are a network's; None = no projection is
+        fitted, vectors are centred and scaled to unit length.
     bag
         Whether these are bags of genes, to be taken as they are.
     """
 
     whole: Material
     thinned: dict[str, Material]
-    projected: bool = True
+    network: int | None = None
     bag: bool = False
 
 
@@ -162,23 +163,23 @@ def _parts(
         name: baselines.untrained.pooled(views.sequences) for name, views in thinned.items()
     }
 
-    def columns(of: slice) -> Variant:
-        return Variant(raw[:, of], {name: some[:, of] for name, some in few.items()})
+    def columns(of: slice, network: int) -> Variant:
+        return Variant(raw[:, of], {name: some[:, of] for name, some in few.items()}, network)
 
     everything, network, factors = slice(None), slice(width), slice(width, None)
-    yield BOTH, columns(everything)
-    yield "network alone", columns(network)
-    yield "factors alone", columns(factors)
-    yield "both, no projection", Variant(raw, few, projected=False)
+    yield BOTH, columns(everything, width)
+    yield "network alone", columns(network, width)
+    yield "factors alone", columns(factors, 0)
+    yield "both, no projection", Variant(raw, few)
     with_factors = {
         name: np.concatenate([few_untrained[name], some[:, factors]], axis=1)
         for name, some in few.items()
     }
     yield (
         "untrained network and factors",
-        Variant(np.concatenate([untrained, raw[:, factors]], axis=1), with_factors),
+        Variant(np.concatenate([untrained, raw[:, factors]], axis=1), with_factors, width),
     )
-    yield "untrained network alone", Variant(untrained, few_untrained)
+    yield "untrained network alone", Variant(untrained, few_untrained, width)
 
 
 def _judged(corpus: EmbeddedCorpus, sets: Sets, variant: Variant) -> dict[str, Any]:
@@ -188,8 +189,9 @@ def _judged(corpus: EmbeddedCorpus, sets: Sets, variant: Variant) -> dict[str, A
         for name, model in fitted.models.items():
             share = f"{split}, {SHARE:.0%} of the genes"
             few = variant.thinned[split]
-            found[name][split] = _accuracy(corpus, rows, model, fitted.of(variant.whole[rows]))
-            found[name][share] = _accuracy(corpus, rows, model, fitted.of(few))
+            whole = fitted.of(variant.whole[rows], 1)
+            found[name][split] = _accuracy(corpus, rows, model, whole)
+            found[name][share] = _accuracy(corpus, rows, model, fitted.of(few, SHARE))
     if sets.left_out is not None:
         setting = sets.left_out
         train = [i for i in setting.train if corpus.genome_wide[i]]
@@ -198,16 +200,16 @@ def _judged(corpus: EmbeddedCorpus, sets: Sets, variant: Variant) -> dict[str, A
         fitted = _fit(corpus, variant, train, valid, setting.types)
         rows = setting.tests["left out"]
         for name, model in fitted.models.items():
-            features = fitted.of(variant.whole[rows])
+            features = fitted.of(variant.whole[rows], 1)
             found[name]["source left out"] = _accuracy(corpus, rows, model, features)
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """Takes raw vectors to features, and models of these."""
+    """Takes raw vectors and the share of genes behind them to features, and models of these."""
 
-    of: Callable[[Material], Any]
+    of: Callable[[Material, float], Any]
     models: dict[str, Any]
 
 
@@ -220,28 +222,31 @@ def _fit(
         linear = LogisticRegression(C=_BAG_STRENGTH, max_iter=2000, tol=1e-3)
         x = variant.whole[tumors]
         models = {"logistic regression": linear.fit(x, y), "kNN": neighbours(x, y)}
-        return _Fitted(lambda bags: bags, models)
+        return _Fitted(lambda bags, _: bags, models)
     of = _embedding(corpus, variant, train)
-    x = of(variant.whole[tumors])
+    x = of(variant.whole[tumors], 1)
     # One scale for all columns, as in the readout: standardising would undo the projection.
     scale = max(float(x.std(axis=0).mean()), 1e-6)
     known = [i for i in valid if corpus.labels[i].study in set(y)]
     valid_y = [corpus.labels[i].study for i in known]
-    chosen = of(variant.whole[known]) / scale
+    chosen = of(variant.whole[known], 1) / scale
     linear = logistic(x / scale, y, valid=chosen, valid_y=valid_y, scale=False)
     models = {"logistic regression": linear, "kNN": neighbours(x / scale, y)}
-    return _Fitted(lambda raw: of(raw) / scale, models)
+    return _Fitted(lambda raw, share: of(raw, share) / scale, models)
 
 
 def _embedding(
     corpus: EmbeddedCorpus, variant: Variant, train: Rows
-) -> Callable[[FloatArray], FloatArray]:
+) -> Callable[[FloatArray, float], FloatArray]:
     raw = variant.whole[train]
-    if variant.projected:
-        projection = fit_projection(raw, [cohort_of(corpus.labels[i]) for i in train])
-        return lambda some: unit_length(projection.apply(some))
+    if variant.network is not None:
+        cohorts = [cohort_of(corpus.labels[i]) for i in train]
+        projection = fit_projection(raw, cohorts, network=variant.network)
+        return lambda some, share: unit_length(
+            projection.apply(some, np.full(len(some), share, np.float32))
+        )
     centre = raw.mean(axis=0)
-    return lambda some: unit_length(some - centre)
+    return lambda some, _: unit_length(some - centre)
 
 
 def _accuracy(corpus: EmbeddedCorpus, rows: Rows, model: Any, features: Any) -> Estimate:

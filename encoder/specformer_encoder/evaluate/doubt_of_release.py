@@ -179,7 +179,8 @@ def _held_out(corpus: EmbeddedCorpus, reader: Reader, projection: Projection) ->
 
         seen = staying(train)
         both = Labelled.join([seen, staying(shifted)])
-        projection = fit_projection(both.reading.raw, [cohort_of(x) for x in both.labels])
+        cohorts = [cohort_of(x) for x in both.labels]
+        projection = fit_projection(both.reading.raw, cohorts, network=reader.width)
         novelty = fit_novelty(
             labelled_evidence(seen, projection),
             labelled_evidence(valid, projection),

@@ -28,8 +28,8 @@ Probabilities = npt.NDArray[np.float64]
 NEIGHBOURS = 5
 #: Inverse regularisation strengths that are tried, in half decades.
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)
-#: Where the optimiser stops; at scikit-learn's 1e-4 the same types are named after twice the time.
-_TOLERANCE = 1e-3
+#: Where the optimiser stops, as scikit-learn and the release have it.
+_TOLERANCE = 1e-4
 
 
 class Predictor(Protocol):

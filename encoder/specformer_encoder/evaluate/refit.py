@@ -43,18 +43,20 @@ class AlteredViews:
 
     Attributes
     ----------
-    thinned, shallow
-        n views each of validation profiles: with some of the genes, and with few reads.
+    shallow
+        n views of validation profiles with few reads.
+    thinned
+        n + t views, of validation and then of training profiles, with some of the genes.
     place
-        Row of the corpus → its place among these n.
+        Row of the corpus → its place among these n + t.
     shifted
         m views of training profiles, moved to another pipeline.
     moves
         Their rows, and the pipelines they were moved to.
     """
 
-    thinned: Views
     shallow: Views
+    thinned: Views
     place: dict[int, int]
     shifted: Views
     moves: list[tuple[int, str]]
@@ -64,8 +66,8 @@ class AlteredViews:
         """Make and read them; takes about as long as reading the corpus."""
         valid = sorted(corpus.select("valid") + corpus.select("valid", tumor=False))
 
-        def poor(way: Callable[[FloatArray], FloatArray]) -> Views:
-            return look(lambda rows: way(corpus.values(rows)), valid, embedder)
+        def poor(way: Callable[[FloatArray], FloatArray], rows: Rows) -> Views:
+            return look(lambda some: way(corpus.values(some)), rows, embedder)
 
         train = sorted(corpus.select("train") + corpus.select("train", tumor=False))
         moves = moves_of(corpus.corpus, train)
@@ -74,8 +76,9 @@ class AlteredViews:
             list(range(len(moves))),
             embedder,
         )
-        place = {row: place for place, row in enumerate(valid)}
-        return cls(poor(thinner()), poor(shallower()), place, shifted, moves)
+        both = valid + train
+        place = {row: place for place, row in enumerate(both)}
+        return cls(poor(shallower(), valid), poor(thinner(), both), place, shifted, moves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Reader:
         return self._labelled(self.views.take(rows), rows)
 
     def thinned(self, rows: Rows) -> Labelled:
-        """Validation profiles with some of their genes."""
+        """Profiles with some of their genes."""
         return self._labelled(self.altered.thinned.take(self._places(rows)), rows)
 
     def shallow(self, rows: Rows) -> Labelled:
@@ -203,7 +206,7 @@ class Refitted:
         """Fit on rows; see `methods.Fit`."""
         reader = Reader(self.corpus, self.views, self.altered, self.width)
         material = material_of(reader, train, valid)
-        readout = fit_readout(material, types)
+        readout = fit_readout(material, types, network=self.width)
         tumors = material.train.of_types(types)
         model = neighbours(readout.embeddings(tumors.reading), tumors.studies)
         return {
@@ -226,7 +229,8 @@ class RefittedFactors:
         wide = [i for i in train if self.corpus.genome_wide[i]]
         factors = fit_factors(self.views.quantiles[wide])
         reader = Reader(self.corpus, self.views, self.altered, self.width, factors)
-        readout = fit_readout(material_of(reader, train, valid), types)
+        material = material_of(reader, train, valid)
+        readout = fit_readout(material, types, network=self.width)
         return {WITH_FACTORS: RefittedPredictor(reader, readout)}
 
 
@@ -241,6 +245,7 @@ def material_of(reader: Reader, train: Rows, valid: Rows) -> Material:
         panels=reader.whole([i for i in train if not genome_wide[i]]),
         valid_panels=reader.whole([i for i in valid if not genome_wide[i]]),
         shifted=reader.shifted(wide),
+        thinned=reader.thinned(wide),
         thinned_valid=reader.thinned(held_out),
         shallow_valid=reader.shallow(held_out),
         simulated=reader.whole([]),
