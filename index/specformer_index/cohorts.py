@@ -90,14 +90,20 @@ def cohort_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
                 "name": group[0]["cohort_name"],
                 "n_profiles": len(group),
                 "n_patients": len({row["patient"] or row["id"] for row in group}),
-                "study": group[0]["study"],
-                "tissue": group[0]["tissue"],
-                "sample_type": group[0]["sample_type"],
+                "study": _common(group, "study"),
+                "tissue": _common(group, "tissue"),
+                "sample_type": _common(group, "sample_type"),
                 "kind": group[0]["kind"],
             }
             for cohort, group in sorted(members.items())
         ]
     )
+
+
+def _common(group: Sequence[dict[str, Any]], column: str) -> str:
+    """Return the value that all rows share; empty where they differ."""
+    values = {str(row[column]) for row in group}
+    return values.pop() if len(values) == 1 else ""
 
 
 def read_cohorts(path: Path) -> dict[str, dict[str, Any]]:

@@ -20,8 +20,6 @@ from specformer_index.errors import ReferenceIndexError
 from specformer_index.filters import FIELDS, Filters
 from specformer_index.members import COLUMNS, Members
 from specformer_index.opening import (
-    COHORT_PATHWAYS,
-    COHORTS,
     IndexInfo,
     check_file,
     check_release,
@@ -56,6 +54,7 @@ LARGEST_K = 1000
 FAR = 1.0
 """Percentile of a cohort's members below which a query is not near the cohort."""
 _ALL = Filters()
+_ATTEMPTS = 5
 
 
 class ReferenceIndex:
@@ -66,8 +65,8 @@ class ReferenceIndex:
 
     def __init__(self, info: IndexInfo, table: Any) -> None:
         self.info = info
-        self._pathways = read_pathways(check_file(info, COHORT_PATHWAYS))
-        self._cohorts = read_cohorts(check_file(info, COHORTS))
+        self._pathways = read_pathways(check_file(info, info.cohort_pathways))
+        self._cohorts = read_cohorts(check_file(info, info.cohorts))
         real, medians, self._vectors = _load(table, exact=info.counts["rows"] <= EXACT_ROWS)
         self._members = real
         self._number = {name: number for number, name in enumerate(real.names)}
@@ -77,17 +76,40 @@ class ReferenceIndex:
         self._filling = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path | None = None, *, release_sha256: str) -> ReferenceIndex:
+    def open(
+        cls, path: Path | None = None, *, release_sha256: str, version: str | None = None
+    ) -> ReferenceIndex:
         """Open the index at `path` (by default the bundled one) for one model release.
+
+        What was opened stays as it is, whatever is added to the index later.
+
+        Parameters
+        ----------
+        path
+            The directory of the index.
+        release_sha256
+            Of the release that embeds the queries.
+        version
+            The version to open, as provenance tells it; None = the current one.
 
         Raises
         ------
         ReferenceIndexError
-            The index is missing, damaged, or was built with another release.
+            The index is missing, damaged, was built with another release, or has no such version.
         """
-        info = read_info(path)
-        check_release(info, release_sha256)
-        return cls(info, open_table(info))
+        for _ in range(_ATTEMPTS):
+            info = read_info(path, version=version)
+            check_release(info, release_sha256)
+            try:
+                return cls(info, open_table(info))
+            except (ReferenceIndexError, OSError, RuntimeError):
+                # The index may have been replaced, or this version dropped, since it was named.
+                if read_info(path, version=version) == info:
+                    raise
+        raise ReferenceIndexError(
+            f"The index {path} was replaced {_ATTEMPTS} times while it was being opened.",
+            "Try again when it is no longer being built.",
+        )
 
     @property
     def cohorts(self) -> dict[str, str]:

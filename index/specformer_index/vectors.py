@@ -122,7 +122,7 @@ class OnDisk:
         if passing <= FEW_ROWS:
             search = search.bypass_vector_index()
         else:
-            partitions = max(1, self._ids.size // PARTITION_ROWS)
+            partitions = partitions_of(self._ids.size)
             share = min(1.0, PROBED_SHARE * self._ids.size / passing)
             search = search.nprobes(max(1, round(share * partitions))).refine_factor(REFINE)
         found = search.to_arrow()
@@ -149,6 +149,11 @@ class OnDisk:
         place = np.minimum(np.searchsorted(self._sorted, ids), self._sorted.size - 1)
         known = self._sorted[place] == ids
         return self._order[place[known]], known
+
+
+def partitions_of(rows: int) -> int:
+    """Return how many partitions an approximate index of so many rows has."""
+    return max(1, rows // PARTITION_ROWS)
 
 
 def as_matrix(column: Any) -> FloatArray:
