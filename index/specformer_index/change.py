@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specformer_encoder.files import fsync, sha256_of, sync_tree, write_whole
+from specformer_encoder.files import fsync, sha256_of, write_whole
 from specformer_index.ann import bring_up_to_date, build_ann
 from specformer_index.errors import ReferenceIndexError
 from specformer_index.opening import (
@@ -151,13 +151,20 @@ class Change:
         versions = root / VERSIONS
         versions.mkdir(exist_ok=True)
         for kept in (old, info):
-            write_whole(versions / f"{kept.revision}.json", to_json(kept))
-        sync_tree(root / f"{TABLE}.lance")
-        for name in names.values():
-            fsync(root / name)
-        fsync(root)
+            if kept is info or not (versions / f"{kept.revision}.json").exists():
+                write_whole(versions / f"{kept.revision}.json", to_json(kept))
+        self._sync()
         write_whole(root / META, to_json(info))
         return info
+
+    def _sync(self) -> None:
+        """Bring the new files, and the names of all files, onto the disk."""
+        root = self.info.path
+        for name in _files(root) - self._before:
+            fsync(root / name)
+        for folder in [path for path in root.rglob("*") if path.is_dir()]:
+            fsync(folder)
+        fsync(root)
 
     def _account(self, parquet: list[str], table_version: int) -> dict[str, str]:
         """Return the files of the new version with their hashes; only new ones are read."""

@@ -132,7 +132,7 @@ class OnDisk:
     def rows(self, rows: Rows) -> FloatArray:
         """See `Vectors`."""
         wanted = [int(row) for row in self._ids[rows]]
-        found = self._table.take_row_ids(wanted).select(["vector"]).with_row_id(True).to_arrow()
+        found = self._table.take_row_ids(wanted).select(["vector"]).with_row_id().to_arrow()
         order = np.argsort(found["_rowid"].to_numpy())
         # Back from the order of the row ids to the order that was asked for.
         back = np.argsort(np.argsort(self._ids[rows]))
