@@ -35,7 +35,7 @@ def main() -> None:
     """Build, ask, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--queries", type=int, default=30)
     parser.add_argument("--noise", type=float, default=0.6, help="length of the noise vector")
     parser.add_argument("--probed", type=float, help="share of the partitions to probe")
     parser.add_argument("--index", type=Path, help="keep the synthetic index here, or use it")
@@ -139,7 +139,8 @@ def ask(root: Path, n: int, noise: float) -> None:
             hits50 += len({n.id for n in found} & set(ids))
         print(
             f"{name:38}{mask.sum():9,}{hits10 / n / 10:11.4f}{hits50 / n / K:11.4f}"
-            f"{1000 * cpu / n:8.1f}{1000 * wall / n:9.1f}"
+            f"{1000 * cpu / n:8.1f}{1000 * wall / n:9.1f}",
+            flush=True,
         )
     began = time.perf_counter()
     for query in queries[:5]:

@@ -27,7 +27,9 @@ EACH = 12
 """Profiles of every cohort that is added."""
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["index_support"])
+processes.set_forkserver_preload(
+    ["lancedb", "lancedb.expr", "pyarrow.parquet", "specformer_index.maintenance"]
+)
 
 
 def rows_of(cohort, n, source="reference"):

@@ -185,9 +185,7 @@ def test_three_writers_at_once_leave_no_duplicate(tmp_path):
     build(root)
     with contextlib.ExitStack() as stack:
         pipes = [
-            stack.enter_context(running(add_patiently, root, ["shared", f"own{number}"]))[
-                1
-            ]
+            stack.enter_context(running(add_patiently, root, ["shared", f"own{number}"]))[1]
             for number in range(3)
         ]
         turned_away = sum(pipe.recv() for pipe in pipes)

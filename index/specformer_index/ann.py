@@ -10,25 +10,25 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from specformer_index import vectors
 from specformer_index.errors import ReferenceIndexError
 from specformer_index.filters import FIELDS
-from specformer_index.vectors import EXACT_ROWS, partitions_of
 
 KEEP = timedelta(days=36_500)
 """LanceDB would prune versions older than this; pruning is `maintenance.sweep`'s, which knows the
 versions that are kept."""
 
 
-def build_ann(table: Any, *, above: int = EXACT_ROWS) -> bool:
-    """Index a table of more than `above` rows that has no index yet; tell whether it has one."""
+def build_ann(table: Any) -> bool:
+    """Index a table of more than `EXACT_ROWS` rows that has no index yet; tell if it has one."""
     rows = int(table.count_rows())
-    if rows <= above:
+    if rows <= vectors.EXACT_ROWS:
         return False
     if "vector" in indexed_columns(table):
         return True
     from lancedb.index import Bitmap, IvfSq
 
-    config = IvfSq(distance_type="cosine", num_partitions=partitions_of(rows))
+    config = IvfSq(distance_type="cosine", num_partitions=vectors.partitions_of(rows))
     table.create_index("vector", config=config)
     for column in ("kind", *FIELDS):
         table.create_index(column, config=Bitmap())

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from specformer_index import vectors
 from specformer_index.cohorts import read_cohorts, read_pathways
 from specformer_index.errors import ReferenceIndexError
 from specformer_index.filters import FIELDS, Filters
@@ -37,7 +38,6 @@ from specformer_index.results import (
 )
 from specformer_index.schema import MEDIAN, PROFILE
 from specformer_index.vectors import (
-    EXACT_ROWS,
     FloatArray,
     InMemory,
     Mask,
@@ -67,7 +67,7 @@ class ReferenceIndex:
         self.info = info
         self._pathways = read_pathways(check_file(info, info.cohort_pathways))
         self._cohorts = read_cohorts(check_file(info, info.cohorts))
-        real, medians, self._vectors = _load(table, exact=info.counts["rows"] <= EXACT_ROWS)
+        real, medians, self._vectors = _load(table, exact=info.counts["rows"] <= vectors.EXACT_ROWS)
         self._members = real
         self._number = {name: number for number, name in enumerate(real.names)}
         self._median_rows = medians.drop_columns(["vector"]).to_pylist()

@@ -19,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 
 EXACT_ROWS = 100_000
 """Above so many rows, an approximate index answers `nearest`."""
-FEW_ROWS = 20_000
+FEW_ROWS = 2_000
 """Up to so many rows that pass a filter, all of them are compared."""
 PARTITION_ROWS = 1024
 """Rows to a partition of the approximate index."""
