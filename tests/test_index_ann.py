@@ -61,7 +61,8 @@ FILTERS = [
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
-def test_recall_under_filters(both, large, filters):
+@pytest.mark.usefixtures("large")
+def test_recall_under_filters(both, filters):
     index = open_index(both[1])
     assert isinstance(index._vectors, vectors.OnDisk)
     rng = np.random.default_rng(4)
@@ -78,7 +79,8 @@ def test_recall_under_filters(both, large, filters):
     assert found / total >= 0.99
 
 
-def test_cohorts_are_exact_from_the_disk(both, large, monkeypatch):
+@pytest.mark.usefixtures("large")
+def test_cohorts_are_exact_from_the_disk(both, monkeypatch):
     query = unit(np.random.default_rng(5), 1)[0]
     on_disk = open_index(both[1])
     found = on_disk.nearest_cohorts(query, k=5)
@@ -94,14 +96,16 @@ def test_cohorts_are_exact_from_the_disk(both, large, monkeypatch):
     assert similarities == pytest.approx(exact.cohort_similarities(query), abs=1e-5)
 
 
-def test_rows_of_any_order_come_back_in_that_order(both, large):
+@pytest.mark.usefixtures("large")
+def test_rows_of_any_order_come_back_in_that_order(both):
     index = open_index(both[1])
     rows = np.array([5, 4000, 17, 3999, 0])
     one_by_one = [index._vectors.rows(np.array([row]))[0] for row in rows]
     np.testing.assert_array_equal(index._vectors.rows(rows), one_by_one)
 
 
-def test_added_rows_are_in_the_index_at_once(both, large):
+@pytest.mark.usefixtures("large")
+def test_added_rows_are_in_the_index_at_once(both):
     info = add(both[1], "mine", n=400)
     table = open_table(info)
     assert unindexed_rows(table) == 0

@@ -8,12 +8,10 @@ Labels are read into memory once; so are the vectors, up to 100,000 of them (`ve
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from specformer_index import vectors
 from specformer_index.cohorts import read_cohorts, read_pathways
@@ -27,9 +25,8 @@ from specformer_index.opening import (
     open_table,
     read_info,
 )
-from specformer_index.ranking import among_themselves, nearest_patients, percentile, to_cohort
+from specformer_index.ranker import CohortRanker, nothing_near
 from specformer_index.results import (
-    CohortMatch,
     CohortPathways,
     CohortRanking,
     CohortRow,
@@ -47,12 +44,8 @@ from specformer_index.vectors import (
     largest,
 )
 
-SMALLEST_COHORT = 3
-SUPPORT_DEPTH = 50
 MEDIANS_SHOWN = 3
 LARGEST_K = 1000
-FAR = 1.0
-"""Percentile of a cohort's members below which a query is not near the cohort."""
 _ALL = Filters()
 _ATTEMPTS = 5
 
@@ -72,8 +65,7 @@ class ReferenceIndex:
         self._number = {name: number for number, name in enumerate(real.names)}
         self._median_rows = medians.drop_columns(["vector"]).to_pylist()
         self._medians = as_matrix(medians["vector"])  # (M, D)
-        self._among: dict[str, FloatArray] = {}
-        self._filling = threading.Lock()
+        self._ranker = CohortRanker(real, self._vectors, self._cohorts)
 
     @classmethod
     def open(
@@ -211,20 +203,7 @@ class ReferenceIndex:
         _check_k(k)
         mask = self._mask(filters)
         similarity = np.where(mask, self._vectors.similarities(query), np.float32(-np.inf))  # (N,)
-        nearest = largest(similarity, SUPPORT_DEPTH, mask=mask)
-        matches = [
-            self._match(number, similarity, nearest)
-            for number in range(len(self._members.names))
-            if mask[self._members.rows(number)].any()
-        ]
-        matches.sort(key=lambda match: (-match.similarity, match.cohort))
-        large = [match for match in matches if match.n_patients >= SMALLEST_COHORT][:k]
-        floor = large[-1].similarity if large else -1.0
-        small = [
-            match
-            for match in matches
-            if match.n_patients < SMALLEST_COHORT and match.similarity >= floor
-        ]
+        large, small = self._ranker.rank(similarity, k)
         medians = self._nearest_medians(query, filters)
         return CohortRanking(large, small, medians, nothing_near(large))
 
@@ -241,13 +220,7 @@ class ReferenceIndex:
         query = self._checked(vector)
         mask = self._mask(filters)
         similarity = np.where(mask, self._vectors.similarities(query), np.float32(-np.inf))  # (N,)
-        found = {}
-        for number, name in enumerate(self._members.names):
-            where = self._members.rows(number)
-            best = nearest_patients(similarity[where], self._members.people[where])
-            if np.count_nonzero(best > -np.inf) >= SMALLEST_COHORT:
-                found[name] = to_cohort(best)[0]
-        return found
+        return self._ranker.similarities(similarity)
 
     def cohort_pathways(self, cohort: str) -> CohortPathways:
         """Return mean and standard deviation of the direct pathway scores of a cohort.
@@ -297,37 +270,6 @@ class ReferenceIndex:
         name = str(self._cohorts[label["cohort"]]["name"])
         return Neighbor(cohort_name=name, similarity=similarity, **label)
 
-    def _match(
-        self, number: int, similarity: FloatArray, nearest: npt.NDArray[np.intp]
-    ) -> CohortMatch:
-        where = self._members.rows(number)
-        name = self._members.names[number]
-        best = nearest_patients(similarity[where], self._members.people[where])
-        mean, n_patients = to_cohort(best)
-        rows = where.start + np.flatnonzero(similarity[where] > -np.inf)
-        row = self._cohorts[name]
-        return CohortMatch(
-            cohort=name,
-            name=str(row["name"]),
-            sample_type=str(row["sample_type"]),
-            similarity=mean,
-            percentile=percentile(mean, self._among_themselves(number)),
-            support=int(np.count_nonzero((nearest >= where.start) & (nearest < where.stop))),
-            n_profiles=rows.size,
-            n_patients=n_patients,
-            n_sources=self._members.n_distinct("source", rows),
-        )
-
-    def _among_themselves(self, number: int) -> FloatArray:
-        """Similarities of a cohort's members to the others, computed when first needed."""
-        name = self._members.names[number]
-        with self._filling:
-            if name not in self._among:
-                where = self._members.rows(number)
-                vectors = self._vectors.rows(np.arange(where.start, where.stop))
-                self._among[name] = among_themselves(vectors, self._members.people[where])
-            return self._among[name]
-
     def _nearest_medians(self, query: FloatArray, filters: Filters) -> list[MedianMatch]:
         kept = filters.kept().items()
         mask = [all(row[name] == value for name, value in kept) for row in self._median_rows]
@@ -358,19 +300,6 @@ class ReferenceIndex:
                 "Embed the sample again.",
             )
         return query / np.float32(length)
-
-
-def nothing_near(matches: list[CohortMatch]) -> str | None:
-    """Say that even the nearest cohort is far, if it is."""
-    if not matches:
-        return "No cohort of at least three patients passes the filters."
-    first = matches[0]
-    if first.percentile is None or first.percentile >= FAR:
-        return None
-    return (
-        f"Nothing is near: even the nearest cohort, {first.cohort}, is farther from this sample "
-        f"(similarity {first.similarity:.3f}) than from 99 % of its own members."
-    )
 
 
 def _load(table: Any, *, exact: bool) -> tuple[Members, Any, Vectors]:

@@ -26,6 +26,8 @@ PARTITION_ROWS = 1024
 PROBED_SHARE = 0.1
 """Share of the partitions that are probed without a filter. Under a filter that keeps a share f of
 the rows it is divided by f, up to all, for then the nearest that pass lie further out."""
+PROBED_LEAST = 20
+"""Partitions that are probed at least."""
 REFINE = 2
 """Candidates per neighbour that are compared again at full precision."""
 SCAN_ROWS = 8192
@@ -124,7 +126,9 @@ class OnDisk:
         else:
             partitions = partitions_of(self._ids.size)
             share = min(1.0, PROBED_SHARE * self._ids.size / passing)
-            search = search.nprobes(max(1, round(share * partitions))).refine_factor(REFINE)
+            search = search.nprobes(max(PROBED_LEAST, round(share * partitions))).refine_factor(
+                REFINE
+            )
         found = search.to_arrow()
         rows, known = self._places(found["_rowid"].to_numpy())
         return rows, np.asarray(1.0 - found["_distance"].to_numpy()[known], np.float32)
