@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from specformer_encoder.errors import SpecformerError
 from specformer_index.errors import ReferenceIndexError
+from specformer_index.filters import Filters
 from specformer_index.names import study_name
 from specformer_mcp import __version__
 from specformer_mcp.engine import Engine
@@ -122,8 +123,9 @@ def nearest_cohorts(
             "Leave exclude_patient out, or give a patient as TCGA-05-4384.",
         )
     vector = engine.embedding(sample)
-    ranking = index.nearest_cohorts(vector, k=k, exclude_patient=exclude_patient)
-    near = index.nearest_profiles(vector, k=profiles, exclude_patient=exclude_patient)
+    filters = Filters(exclude_patient=exclude_patient)
+    ranking = index.nearest_cohorts(vector, k=k, filters=filters)
+    near = index.nearest_profiles(vector, k=profiles, filters=filters)
     notes = []
     if near[0].similarity >= SAME_PROFILE:
         notes.append(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,11 +90,41 @@ def cohort_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
                 "name": group[0]["cohort_name"],
                 "n_profiles": len(group),
                 "n_patients": len({row["patient"] or row["id"] for row in group}),
-                "study": group[0]["study"],
-                "tissue": group[0]["tissue"],
-                "sample_type": group[0]["sample_type"],
+                "study": _common(group, "study"),
+                "tissue": _common(group, "tissue"),
+                "sample_type": _common(group, "sample_type"),
                 "kind": group[0]["kind"],
             }
             for cohort, group in sorted(members.items())
         ]
     )
+
+
+def _common(group: Sequence[dict[str, Any]], column: str) -> str:
+    """Return the value that all rows share; empty where they differ."""
+    values = {str(row[column]) for row in group}
+    return values.pop() if len(values) == 1 else ""
+
+
+def read_cohorts(path: Path) -> dict[str, dict[str, Any]]:
+    """Return cohort id → its row, as `cohort_table` wrote it."""
+    import pyarrow.parquet as pq
+
+    return {row["id"]: row for row in pq.read_table(path).to_pylist()}
+
+
+def read_pathways(path: Path) -> dict[str, tuple[dict[str, int], Any, Any, Any]]:
+    """Return cohort → (gene set → position, mean (P,), sd (P,), n (P,)), read once: 3 MB."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path).combine_chunks()
+    cohorts = np.asarray(table["cohort"].to_pylist())
+    numbers = [table[name].to_numpy() for name in ("mean", "sd", "n")]
+    names = np.asarray(table["gene_set"].to_pylist())
+    pathways = {}
+    for cohort in np.unique(cohorts):
+        rows = np.flatnonzero(cohorts == cohort)
+        positions = {str(name): position for position, name in enumerate(names[rows])}
+        mean, sd, n = (column[rows] for column in numbers)
+        pathways[str(cohort)] = (positions, mean, sd, n)
+    return pathways

@@ -1,0 +1,121 @@
+"""Rank the cohorts of an open index for one query."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specformer_index.members import Members
+from specformer_index.ranking import among_themselves, nearest_patients, percentile, to_cohort
+from specformer_index.results import CohortMatch
+from specformer_index.vectors import FloatArray, Vectors, largest
+
+SMALLEST_COHORT = 3
+SUPPORT_DEPTH = 50
+FAR = 1.0
+"""Percentile of a cohort's members below which a query is not near the cohort."""
+
+
+class CohortRanker:
+    """The cohorts of an index, and how near their members lie to each other.
+
+    Parameters
+    ----------
+    members, vectors
+        Labels and vectors of the N real profiles.
+    cohorts
+        Cohort id → its row of the cohort table.
+    """
+
+    def __init__(
+        self, members: Members, vectors: Vectors, cohorts: Mapping[str, dict[str, Any]]
+    ) -> None:
+        self._members = members
+        self._vectors = vectors
+        self._cohorts = cohorts
+        self._among: dict[str, FloatArray] = {}
+        self._filling = threading.Lock()
+
+    def rank(self, similarity: FloatArray, k: int) -> tuple[list[CohortMatch], list[CohortMatch]]:
+        """Return the `k` nearest cohorts, and those too small to be ranked that are as near.
+
+        Parameters
+        ----------
+        similarity
+            (N,) of every profile to the query; -inf where a profile does not count.
+        k
+            Number of cohorts.
+        """
+        nearest = largest(similarity, SUPPORT_DEPTH, mask=similarity > -np.inf)
+        matches = [
+            self._match(number, similarity, nearest)
+            for number in range(len(self._members.names))
+            if (similarity[self._members.rows(number)] > -np.inf).any()
+        ]
+        matches.sort(key=lambda match: (-match.similarity, match.cohort))
+        large = [match for match in matches if match.n_patients >= SMALLEST_COHORT][:k]
+        floor = large[-1].similarity if large else -1.0
+        small = [
+            match
+            for match in matches
+            if match.n_patients < SMALLEST_COHORT and match.similarity >= floor
+        ]
+        return large, small
+
+    def similarities(self, similarity: FloatArray) -> dict[str, float]:
+        """Return the similarity to every cohort of at least `SMALLEST_COHORT` patients."""
+        found = {}
+        for number, name in enumerate(self._members.names):
+            where = self._members.rows(number)
+            best = nearest_patients(similarity[where], self._members.people[where])
+            if np.count_nonzero(best > -np.inf) >= SMALLEST_COHORT:
+                found[name] = to_cohort(best)[0]
+        return found
+
+    def _match(
+        self, number: int, similarity: FloatArray, nearest: npt.NDArray[np.intp]
+    ) -> CohortMatch:
+        where = self._members.rows(number)
+        name = self._members.names[number]
+        best = nearest_patients(similarity[where], self._members.people[where])
+        mean, n_patients = to_cohort(best)
+        rows = where.start + np.flatnonzero(similarity[where] > -np.inf)
+        row = self._cohorts[name]
+        return CohortMatch(
+            cohort=name,
+            name=str(row["name"]),
+            sample_type=str(row["sample_type"]),
+            similarity=mean,
+            percentile=percentile(mean, self._among_themselves(number)),
+            support=int(np.count_nonzero((nearest >= where.start) & (nearest < where.stop))),
+            n_profiles=rows.size,
+            n_patients=n_patients,
+            n_sources=self._members.n_distinct("source", rows),
+        )
+
+    def _among_themselves(self, number: int) -> FloatArray:
+        """Similarities of a cohort's members to the others, computed when first needed."""
+        name = self._members.names[number]
+        with self._filling:
+            if name not in self._among:
+                where = self._members.rows(number)
+                vectors = self._vectors.rows(np.arange(where.start, where.stop))
+                self._among[name] = among_themselves(vectors, self._members.people[where])
+            return self._among[name]
+
+
+def nothing_near(matches: list[CohortMatch]) -> str | None:
+    """Say that even the nearest cohort is far, if it is."""
+    if not matches:
+        return "No cohort of at least three patients passes the filters."
+    first = matches[0]
+    if first.percentile is None or first.percentile >= FAR:
+        return None
+    return (
+        f"Nothing is near: even the nearest cohort, {first.cohort}, is farther from this sample "
+        f"(similarity {first.similarity:.3f}) than from 99 % of its own members."
+    )
