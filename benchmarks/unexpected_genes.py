@@ -9,7 +9,9 @@ gained          expression of a profile of another tissue, of the same source wh
 lost            the same the other way round
 silenced        a gene of the upper fifth, at a hundredth of its expression
 lineage gained  as gained, of a transcription factor or product that marks a lineage
-sex gained      XIST in a male, RPS4Y1 in a female profile, from one of the other sex
+sex gained      RPS4Y1 in a female profile, from a male one; sex lost, the other way round. Sex is
+                told by the genes of the Y chromosome; XIST codes for no protein and is not in the
+                vocabulary
 
 Scores: the factor model's z as `unexpected_genes` orders by (among the genes that it may list);
 the plain difference of rank and expectation; z against the mean of all training profiles; z
@@ -58,7 +60,7 @@ LINEAGE = [
     "OLIG2", "PHOX2B", "MYOD1", "TG", "NR5A1", "WT1", "TBX5", "FOXA1",
 ]
 # fmt: on
-Y_LINKED = ("RPS4Y1", "DDX3Y", "KDM5D", "UTY")
+Y_LINKED = ("RPS4Y1", "DDX3Y", "KDM5D", "UTY", "EIF1AY")
 #: Parts of the sequence that are masked in turn.
 PARTS = 5
 #: Share of the surprisal that is added to z; of 0.3, 0.6 and 1 the best.
@@ -119,13 +121,13 @@ class Bench:
                 self.cohorts[str(name)] = moments(self.train.quantiles[names == name])
         self.male = self._male()
 
-    def _male(self) -> npt.NDArray[np.float32]:
-        """(n,) 1 male, 0 female, NaN where the sex genes do not agree, of validation profiles."""
-        x = quantile_values(self.valid.quantiles)
-        y = x[:, np.isin(self.symbols, Y_LINKED)].mean(axis=1)
-        xist = x[:, self.symbols == "XIST"].mean(axis=1)
-        male, female = (y > 0.5) & (xist < 0.4), (y < 0.3) & (xist > 0.6)
-        return np.where(male, 1, np.where(female, 0, np.nan)).astype(np.float32)
+    def _male(self) -> npt.NDArray[np.float64]:
+        """(n,) 1 male, 0 female, NaN where Y-linked genes do not say, of validation profiles."""
+        x = quantile_values(self.valid.quantiles[:, np.isin(self.symbols, Y_LINKED)])
+        known = ~np.isnan(x)
+        mean = np.where(known, x, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        told = known.any(axis=1)
+        return np.where(told & (mean > 0.5), 1, np.where(told & (mean < 0.25), 0, np.nan))
 
     def donors(self, place: int) -> list[int]:
         """Validation profiles of other tissues; of the same source where there are some."""
@@ -161,10 +163,11 @@ class Bench:
             both = ~np.isnan(values) & ~np.isnan(theirs)
             values[genes] = theirs[genes] * (values[both].sum() / theirs[both].sum())
 
-        if not np.isnan(self.male[place]):
-            gene = self.symbols == ("XIST" if self.male[place] else "RPS4Y1")
-            others = np.flatnonzero(self.male == 1 - self.male[place])
-            swap(choose("sex gained", gene & ~np.isnan(x), 1), int(draw.choice(others)))
+        male = self.male[place]
+        if not np.isnan(male):
+            gene = (self.symbols == "RPS4Y1") & ~np.isnan(x)
+            others = np.flatnonzero(self.male == 1 - male)
+            swap(choose("sex lost" if male else "sex gained", gene, 1), int(draw.choice(others)))
         donor = int(draw.choice(self.donors(place)))
         theirs = quantile_values(self.valid.quantiles[donor])
         higher, lower = (theirs >= 0.75) & (x <= theirs - 0.3), (x >= 0.75) & (theirs <= x - 0.3)

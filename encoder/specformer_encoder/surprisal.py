@@ -10,10 +10,9 @@ amplification, cells of another tissue in the sample, a swapped label, or a faul
                        {\max(1, m) \sqrt{\mathrm{Var}[x_g \mid x_{-g}] + s^2}}
 
   s is how well any rank is known; m is the root mean square of these ratios over the profile, so
-  that a profile that fits badly everywhere does not look full of discoveries. Genes that vary
-  without a reason that other genes show (haemoglobins of a bloody biopsy aside, whose reason the
-  other blood genes are) have a large variance by the fit, and stand low unless they do more than
-  they usually do. None is left out by name.
+  that a profile that fits badly everywhere does not look full of discoveries. A gene that varies
+  for no reason that other genes show has a large variance by the fit, and is listed only when it
+  does more than it usually does. None is left out by name.
 * **surprisal**, which is shown beside z: the listed genes of the gene sequence are masked, all at
   once, and the network names them from the rest of the sequence; −ln p(gene | context), less what
   the network says with nothing in sight at all, −ln p(gene | rank). Below zero, the context makes
