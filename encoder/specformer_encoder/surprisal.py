@@ -18,9 +18,11 @@ amplification, cells of another tissue in the sample, a swapped label, or a faul
   the network says with nothing in sight at all, −ln p(gene | rank). Below zero, the context makes
   the gene likelier than it is at that rank in general.
 
-Which of the two to order by was asked of planted genes (`benchmarks/unexpected_genes.py`; the
-numbers are in docs/method.md): z finds more of them than the surprisal, also among the genes that
-the sequence holds, and the surprisal can say nothing of the other genes.
+z orders because it finds more: of genes of another tissue planted in profiles of 80 validation
+patients, z has 63 % (95 % interval 55 to 71) among its first ten, the surprisal 14 % (10 to 18), of
+those that the sequence holds 69 % (57 to 81) and 52 % (41 to 64), and the two together no more than
+z; the patient's own cohort, its label told, 34 % (28 to 41). Measured by
+``python benchmarks/unexpected_genes.py --corpus DIR --patients 80``; docs/method.md has the rest.
 """
 
 from __future__ import annotations
