@@ -26,7 +26,7 @@ _COHORTS = {"cohort", "expected"}
 def register_completions(server: MCPServer[Any], box: Toolbox) -> None:
     """Add completion of cohorts, studies, collections and handles to a server."""
 
-    @server.completion()  # type: ignore[untyped-decorator]
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,

@@ -21,12 +21,13 @@ from specformer_encoder.errors import SpecformerError
 from specformer_mcp.samples import Sample, handle_of
 
 if TYPE_CHECKING:
+    from specformer_encoder.surprisal import UnexpectedGenes
+
     from specformer_encoder.embedder import Embedder
     from specformer_encoder.gene_sets import GeneSets
     from specformer_encoder.heads import TypePrediction
     from specformer_encoder.profiles import FloatArray, ProfileSet
     from specformer_encoder.raw import RawMatrix
-    from specformer_encoder.surprisal import UnexpectedGenes
     from specformer_index.search import ReferenceIndex
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The MCP server: tools, resources and prompts over stdio or streamable HTTP, in both protocol revisions.
+"""The MCP server: what it offers over stdio or streamable HTTP, in both protocol revisions.
 
 Nothing heavy is imported here. The engine begins to load only after the first message has been
 answered, so that a client that waits for `initialize` never waits for torch.
@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from specformer_mcp import __version__
-from specformer_mcp.engine import Engine
 from specformer_mcp.completions import register_completions
+from specformer_mcp.engine import Engine
 from specformer_mcp.paths import AllowedFolders
 from specformer_mcp.prompts import register_prompts
 from specformer_mcp.resources import register_resources
@@ -73,7 +73,6 @@ def create_server(
 
     box = Toolbox(engine, store, folders, allow_paths)
     fixed = CacheHint(ttl_ms=_HOUR_MS, scope="public")
-    lists = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
     server: MCPServer[Any] = MCPServer(
         NAME,
         title="SpecFormer",
@@ -82,7 +81,13 @@ def create_server(
         version=__version__,
         log_level="WARNING",
         tools=all_tools(box),
-        cache_hints={"server/discover": fixed, **dict.fromkeys(lists, fixed)},
+        cache_hints={
+            "server/discover": fixed,
+            "tools/list": fixed,
+            "prompts/list": fixed,
+            "resources/list": fixed,
+            "resources/templates/list": fixed,
+        },
         middleware=[load_after_first_answer],
     )
     register_resources(server, box)

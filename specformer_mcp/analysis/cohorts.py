@@ -103,7 +103,7 @@ def filters_of(
             raise ReferenceIndexError(
                 f"The index has no {field} {value[:60]!r}; it has {len(known)}, such as "
                 f"{', '.join(repr(name) for name in close)}.",
-                "Use one of these, leave the filter out, or see describe_reference(what='cohorts').",
+                "Use one of these, or leave it out; describe_reference(what='cohorts') lists them.",
             )
         kept[field] = spelling
     return dataclasses.replace(Filters(), **kept, exclude_patient=exclude_patient or None)

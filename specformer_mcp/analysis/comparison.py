@@ -128,7 +128,12 @@ class _Pathways:
 
 
 def _pathways(
-    engine: Engine, a: Sequence[Sample], b: Sequence[Sample], collection: str, *, between: FloatArray
+    engine: Engine,
+    a: Sequence[Sample],
+    b: Sequence[Sample],
+    collection: str,
+    *,
+    between: FloatArray,
 ) -> _Pathways:
     import numpy as np
 
@@ -267,9 +272,7 @@ def _check_groups(a: Sequence[Sample], b: Sequence[Sample]) -> None:
         )
 
 
-def _doubt(
-    a: Sequence[Sample], b: Sequence[Sample], group_a: Group, group_b: Group
-) -> list[str]:
+def _doubt(a: Sequence[Sample], b: Sequence[Sample], group_a: Group, group_b: Group) -> list[str]:
     from specformer_mcp.analysis.effects import smallest_p
 
     notes = []

@@ -109,9 +109,7 @@ def benjamini_hochberg(p: DoubleArray) -> DoubleArray:
 
 def _mann_whitney(x: DoubleArray, y: DoubleArray) -> float:
     m, n = len(x), len(y)
-    values, group, size = np.unique(
-        np.concatenate([x, y]), return_inverse=True, return_counts=True
-    )
+    values, group, size = np.unique(np.concatenate([x, y]), return_inverse=True, return_counts=True)
     ranks = (np.cumsum(size) - (size - 1) / 2)[group]
     u = ranks[:m].sum() - m * (m + 1) / 2
     u = max(u, m * n - u)

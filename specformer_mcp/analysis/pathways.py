@@ -114,8 +114,7 @@ def reference_cohort(engine: Engine, vector: FloatArray, against: str) -> Cohort
         if against not in known:
             by_name = {name: cohort for cohort, name in known.items()}
             raise ReferenceIndexError(
-                f"There is no cohort {against[:80]!r}."
-                f"{did_you_mean(against, [*known, *by_name])}",
+                f"There is no cohort {against[:80]!r}.{did_you_mean(against, [*known, *by_name])}",
                 "Use a cohort id as nearest_cohorts or describe_reference(what='cohorts') gives "
                 "it, or 'nearest'.",
             )

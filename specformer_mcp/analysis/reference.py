@@ -67,8 +67,10 @@ def describe_reference(
 
 
 def cohort_rows(engine: Engine) -> list[Row]:
-    """One row for each cohort of the index, the largest first."""
-    rows = sorted(engine.loaded().index.cohort_rows(), key=lambda row: (-row.n_patients, row.id))
+    """One row for each cohort of real profiles, the largest first."""
+    index = engine.loaded().index
+    real = [row for row in index.cohort_rows() if row.id in index.cohorts]
+    rows = sorted(real, key=lambda row: (-row.n_patients, row.id))
     return [
         {
             "cohort": row.id,
@@ -76,7 +78,6 @@ def cohort_rows(engine: Engine) -> list[Row]:
             "n_patients": row.n_patients,
             "n_profiles": row.n_profiles,
             "n_sources": row.n_sources,
-            "kind": row.kind,
             "study": row.study,
             "tissue": row.tissue,
             "sample_type": row.sample_type,
@@ -132,8 +133,11 @@ def _types(engine: Engine) -> list[Row]:
             "name": study_name(name),
             "training_tumors": tumors.get(name, 0),
             "from_statistics": name in release.heads.simulated,
-            **({"test_sensitivity": recall[name][0], "test_tumors": recall[name][1]}
-               if name in recall else {}),
+            **(
+                {"test_sensitivity": recall[name][0], "test_tumors": recall[name][1]}
+                if name in recall
+                else {}
+            ),
         }
         for name in release.heads.types
     ]
@@ -143,10 +147,12 @@ def _recall(folder: Path) -> dict[str, tuple[float, int]]:
     """Type → share of its test tumours that were called it, and how many there were."""
     part = _evaluation(folder).get("classification", {})
     confusion = part.get("confusion", {})
-    counts = next((confusion[name] for name in confusion if "shipped" in name), [])
+    counts: list[list[int]] = next((confusion[name] for name in confusion if "shipped" in name), [])
     rows = zip(part.get("types", []), counts, strict=False)
     return {
-        name: (round(row[i] / sum(row), 3), sum(row)) for i, (name, row) in enumerate(rows) if sum(row)
+        name: (round(row[i] / sum(row), 3), sum(row))
+        for i, (name, row) in enumerate(rows)
+        if sum(row)
     }
 
 
@@ -156,10 +162,15 @@ def _collections(engine: Engine) -> list[Row]:
     rows = []
     for name, n in sorted(Counter(gene_sets.collections).items()):
         of = [int(sizes[i]) for i, c in enumerate(gene_sets.collections) if c == name]
-        rows.append({
-            "collection": name, "gene_sets": n, "smallest": min(of), "largest": max(of),
-            "resource": f"specformer://pathways/{name}",
-        })
+        rows.append(
+            {
+                "collection": name,
+                "gene_sets": n,
+                "smallest": min(of),
+                "largest": max(of),
+                "resource": f"specformer://pathways/{name}",
+            }
+        )
     return rows
 
 
@@ -208,7 +219,9 @@ def _with_gene(engine: Engine, rows: list[Row], symbol: str) -> list[Row]:
     if symbol.upper() not in symbols:
         return []
     sets, gene = engine.loaded().gene_sets, symbols.index(symbol.upper())
-    having = [i for i in range(len(sets)) if gene in sets.genes[sets.offsets[i] : sets.offsets[i + 1]]]
+    having = [
+        i for i in range(len(sets)) if gene in sets.genes[sets.offsets[i] : sets.offsets[i + 1]]
+    ]
     return [rows[i] for i in having]
 
 

@@ -8,11 +8,11 @@ NOTE_WIDTH = 320
 
 
 def clean(text: str, *, width: int = 60) -> str:
-    """Return untrusted text on one line, printable and of limited length.
+    r"""Return untrusted text on one line, printable and of limited length.
 
     Examples
     --------
-    >>> clean("tumour\\n2")
+    >>> clean("tumour\n2")
     'tumour 2'
     """
     line = "".join(letter if letter.isprintable() else " " for letter in text)

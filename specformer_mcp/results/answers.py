@@ -14,7 +14,7 @@ class Cohort(Result):
     name: str
     similarity: float
     percentile: float | None = Field(
-        None, description="Among the cohort's own members; low = outside it"
+        default=None, description="Among the cohort's own members; low = outside it"
     )
     support: int = Field(description="Members among the 50 nearest profiles")
     n_patients: int
@@ -48,10 +48,12 @@ class Cohorts(Answer):
     name: str
     cohorts: list[Cohort]
     nothing_near: str | None = None
-    too_small: list[Cohort] = Field([], description="Near, fewer than 3 patients: not ranked")
-    published_medians: list[Median] = []
-    nearest_profiles: list[Profile] = []
-    filters: dict[str, str] = {}
+    too_small: list[Cohort] = Field(
+        default=[], description="Near, fewer than 3 patients: not ranked"
+    )
+    published_medians: list[Median] = Field(default=[])
+    nearest_profiles: list[Profile] = Field(default=[])
+    filters: dict[str, str] = Field(default={})
     excluded_patient: str | None = None
 
 
@@ -65,13 +67,13 @@ class Prediction(Answer):
     probabilities: dict[str, float] = Field(description="Calibrated, descending")
     prediction_set: list[str] = Field(description="Empty: no type is likely enough")
     coverage: float
-    prediction_sets: dict[str, list[str]] = Field({}, description="At each coverage")
+    prediction_sets: dict[str, list[str]] = Field(default={}, description="At each coverage")
     typicality: float = Field(description="Share of validation tumours at least as odd")
     out_of_distribution: bool
     reasons: list[str]
     tumor_probability: float
     types_from_statistics: list[str] = Field(
-        [], description="Taught by simulated tumours, not real ones"
+        default=[], description="Taught by simulated tumours, not real ones"
     )
     genes_measured: int
 
@@ -82,7 +84,7 @@ class Pathway(Result):
     gene_set: str
     score: float = Field(description="ssGSEA")
     z: float
-    n: int | None = Field(None, description="Cohort profiles behind the z")
+    n: int | None = Field(default=None, description="Cohort profiles behind the z")
 
 
 class Pathways(Answer):

@@ -33,11 +33,11 @@ class PathwayContrast(Result):
 
     gene_set: str
     effect: float = Field(description="a minus b; see effect_size")
-    low: float | None = Field(None, description="95 % interval")
+    low: float | None = Field(default=None, description="95 % interval")
     high: float | None = None
-    p: float | None = Field(None, description="Mann–Whitney")
-    q: float | None = Field(None, description="Benjamini–Hochberg")
-    a: float | None = Field(None, description="Mean ssGSEA score of a")
+    p: float | None = Field(default=None, description="Mann–Whitney")
+    q: float | None = Field(default=None, description="Benjamini–Hochberg")
+    a: float | None = Field(default=None, description="Mean ssGSEA score of a")
     b: float | None = None
 
 
@@ -47,7 +47,7 @@ class Comparison(Answer):
     a: Group
     b: Group
     distance: float = Field(description="Cosine distance of the (mean) embeddings, 0 to 2")
-    within_a: float | None = Field(None, description="Mean distance of two samples of a")
+    within_a: float | None = Field(default=None, description="Mean distance of two samples of a")
     within_b: float | None = None
     between: float | None = None
     cohorts: list[CohortContrast]

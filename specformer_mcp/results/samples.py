@@ -15,7 +15,7 @@ class Unit(Result):
     confidence: float
     warnings: list[str]
     overridden: bool = Field(description="Stated by the caller")
-    evidence: list[str] = []
+    evidence: list[str] = Field(default=[])
 
 
 class Genes(Result):
@@ -32,7 +32,7 @@ class Genes(Result):
     ambiguous: int = Field(description="Left out")
     unknown: int
     outside_vocabulary: int
-    account: list[str] = Field([], description="The same in sentences")
+    account: list[str] = Field(default=[], description="The same in sentences")
 
 
 class EmbeddedSample(Result):
@@ -69,7 +69,7 @@ class Embedded(Answer):
     n_samples: int
     next_cursor: str | None = None
     summary: Summary
-    left_out: list[LeftOut] = []
+    left_out: list[LeftOut] = Field(default=[])
     source: str
     unit: Unit
     genes: Genes

@@ -54,9 +54,7 @@ def answer_tools(box: Toolbox) -> list[Tool]:
             subtype=subtype,
             exclude_patient=exclude_patient,
         )
-        answer = analysis.nearest_cohorts(
-            box.engine, box.sample(sample, ctx), k=k, filters=filters
-        )
+        answer = analysis.nearest_cohorts(box.engine, box.sample(sample, ctx), k=k, filters=filters)
         return answer_with(answer, render.cohorts, detail=detail)
 
     def predict_cancer_type(
@@ -88,9 +86,7 @@ def answer_tools(box: Toolbox) -> list[Tool]:
         genome-wide profiles.
         """
         one = box.sample(sample, ctx)
-        answer = analysis.pathways(
-            box.engine, one, collection=collection, top=top, against=against
-        )
+        answer = analysis.pathways(box.engine, one, collection=collection, top=top, against=against)
         scores = link(one.handle, "scores", "Score of every set", "text/tab-separated-values")
         return answer_with(answer, render.pathways, detail=detail, links=[scores])
 

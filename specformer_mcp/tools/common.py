@@ -8,12 +8,13 @@ its traceback and told in one sentence.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import anyio.from_thread
 from mcp.server.mcpserver import Context
@@ -129,7 +130,7 @@ def answer_with(
     links: Sequence[ResourceLink] = (),
 ) -> CallToolResult:
     """Return an answer as text and as structured content, cut to the detail asked for."""
-    shown = answer if detail == "full" else concise(answer)
+    shown = answer if detail == "full" else cast(AnyAnswer, concise(answer))
     return result_of(shown, render(shown), links=links)
 
 
@@ -202,7 +203,6 @@ def errors_for_the_model(tool: str) -> Iterator[None]:
 
 def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Wrap a tool so that its failures are told; signature and annotations stay."""
-    import functools
 
     @functools.wraps(function)
     def tool(*args: Any, **kwargs: Any) -> Any:

@@ -109,9 +109,7 @@ def embedding_tools(box: Toolbox) -> list[Tool]:
         a top type for every sample, by pages, and a summary. The other tools take the handles; the
         numbers never need to pass through you.
         """
-        return embed(
-            path, values, ctx=ctx, unit=unit, sample=sample, cursor=cursor, detail=detail
-        )
+        return embed(path, values, ctx=ctx, unit=unit, sample=sample, cursor=cursor, detail=detail)
 
     def without_paths(
         ctx: Ctx,

@@ -90,9 +90,7 @@ def read_values(
     return samples, Listing.of(samples, [profiles])
 
 
-def _read(
-    box: Toolbox, files: ReadFiles, key: Key, located: Located, watch: Watch
-) -> Read:
+def _read(box: Toolbox, files: ReadFiles, key: Key, located: Located, watch: Watch) -> Read:
     owner, _, _, _, unit, sample = key
     raw = box.engine.open(Path(located.path))
     watch(0, 1)
