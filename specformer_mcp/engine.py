@@ -148,7 +148,8 @@ class Engine:
         import numpy as np
 
         embedder = self.loaded().embedder
-        waiting = [sample for sample in samples if sample.embedding is None]
+        release = embedder.release.sha256
+        waiting = [sample for sample in samples if not sample.is_embedded_by(release)]
         deadline = time.monotonic() + budget_s
         for start in range(0, len(waiting), BATCH):
             if start and time.monotonic() > deadline:
@@ -158,11 +159,12 @@ class Engine:
                 reading = embedder.read(np.stack([sample.values for sample in batch]))
                 vectors = embedder.embeddings(reading)
             for row, sample in enumerate(batch):
-                sample.reading, sample.embedding = reading.rows([row]), vectors[row]
+                # A copy, so that one kept sample does not keep its whole batch alive.
+                sample.set_embedding(vectors[row].copy(), reading.rows([row]), release=release)
 
     def embedding(self, sample: Sample) -> FloatArray:
         """Return the (D,) embedding of a sample."""
-        if sample.embedding is None:
+        if not sample.is_embedded_by(self.loaded().embedder.release.sha256):
             self.embed([sample])
         assert sample.embedding is not None  # noqa: S101 - embed() has just set it
         return sample.embedding
