@@ -172,7 +172,8 @@ class Engine:
         import numpy as np
 
         embedder = self.loaded().embedder
-        waiting = [sample for sample in samples if sample.embedding is None]
+        release = embedder.release.sha256
+        waiting = [sample for sample in samples if not sample.is_embedded_by(release)]
         deadline = time.monotonic() + budget_s
         done = len(samples) - len(waiting)
         for start in range(0, len(waiting), BATCH):
@@ -183,7 +184,8 @@ class Engine:
                 reading = embedder.read(np.stack([sample.values for sample in batch]))
                 vectors = embedder.embeddings(reading)
             for row, sample in enumerate(batch):
-                sample.reading, sample.embedding = reading.rows([row]), vectors[row]
+                # A copy, so that one kept sample does not keep its whole batch alive.
+                sample.set_embedding(vectors[row].copy(), reading.rows([row]), release=release)
             if watch is not None:
                 watch(done + start + len(batch), len(samples))
 
@@ -200,7 +202,7 @@ class Engine:
 
     def embedding(self, sample: Sample) -> FloatArray:
         """Return the (D,) embedding of a sample."""
-        if sample.embedding is None:
+        if not sample.is_embedded_by(self.loaded().embedder.release.sha256):
             self.embed([sample])
         assert sample.embedding is not None  # noqa: S101 - embed() has just set it
         return sample.embedding

@@ -17,8 +17,8 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from specformer_encoder.errors import SpecformerError
 from specformer_mcp import analysis
 from specformer_mcp.render import clean
-from specformer_mcp.samples import Sample, UnknownSampleError
-from specformer_mcp.tools.common import Ctx, Toolbox
+from specformer_mcp.samples import Sample
+from specformer_mcp.tools.common import Ctx, Toolbox, UnknownHandleError
 
 TSV = "text/tab-separated-values"
 PARTS = ("vector", "ranks", "scores")
@@ -92,7 +92,7 @@ def _told(read: Callable[[], str]) -> str:
     """Read a resource; what the caller can mend is told as such."""
     try:
         return read()
-    except UnknownSampleError as error:
+    except UnknownHandleError as error:
         raise ResourceNotFoundError(str(error)) from error
     except SpecformerError as error:
         raise ResourceError(str(error)) from error

@@ -72,9 +72,11 @@ def embedded(
     offset
         The first sample of the page.
     """
-    fresh = [s for s in samples if s.embedding is not None and s.handle not in listing.predictions]
+    release = engine.loaded().embedder.release.sha256
+    told = listing.predictions
+    fresh = [s for s in samples if s.is_embedded_by(release) and s.handle not in told]
     for sample, prediction in zip(fresh, engine.predictions(fresh), strict=True):
-        listing.predictions[sample.handle] = prediction
+        told[sample.handle] = prediction
     page = samples[offset : offset + PAGE[detail]]
     end = offset + len(page)
     waiting = sum(handle not in listing.predictions for handle in listing.handles)

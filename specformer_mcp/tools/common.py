@@ -40,6 +40,10 @@ Cursor = Annotated[str | None, Field(description="next_cursor of the page before
 AnyAnswer = TypeVar("AnyAnswer", bound=Answer)
 
 
+class UnknownHandleError(SpecformerError):
+    """The caller has no sample of this handle."""
+
+
 def count(text: str, largest: int) -> Any:
     """Return the field of a count; the range is in the schema, the error is ours."""
     return Field(description=text, json_schema_extra={"minimum": 1, "maximum": largest})
@@ -71,7 +75,7 @@ class Toolbox:
 
         Raises
         ------
-        UnknownSampleError
+        UnknownHandleError
             The caller has no such sample; the text names handles that were perhaps meant.
         """
         owner = owner_of(ctx)
@@ -81,11 +85,8 @@ class Toolbox:
             kept = {one.handle: one.name for one in self.store.summaries(owner=owner)}
             meant = [known for known, name in kept.items() if name == handle.strip()][:3]
             meant = meant or close_matches(handle, kept, most=2)
-            if not meant:
-                raise
-            raise UnknownSampleError(
-                f"{error.problem} Did you mean {' or '.join(meant)}?", error.remedy
-            ) from error
+            question = f" Did you mean {' or '.join(meant)}?" if meant else ""
+            raise UnknownHandleError(f"{error.problem}{question}", error.remedy) from error
 
     def samples(self, handles: str | Sequence[str], ctx: Ctx | None) -> list[Sample]:
         """Return the caller's samples of handles, in their order."""

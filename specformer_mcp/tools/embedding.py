@@ -74,16 +74,19 @@ def embedding_tools(box: Toolbox) -> list[Tool]:
             read = read_file(box, files, source, owner, unit=unit, sample=sample, watch=watch)
         else:
             assert values is not None  # noqa: S101 - exactly one of the two is given
-            read = read_values(box, values, owner, unit=unit, sample=sample)
-        samples, listing = read
+            read = read_values(box, values, unit=unit, sample=sample)
+        samples = read.samples
         if offset >= len(samples):
             raise InputFileError(
                 f"The cursor {offset} lies behind the last of {len(samples)} samples.",
                 "Leave cursor out for the first page.",
             )
+        if read.fresh:
+            box.store.recall(samples)  # what was embedded before, in another file or start
         box.engine.embed(samples, budget_s=max(0.0, deadline - time.monotonic()), watch=watch)
-        box.store.put_many(samples, owner=owner)
-        answer = analysis.embedded(box.engine, samples, listing, offset=offset, detail=detail)
+        if read.fresh:
+            box.store.put_many(samples, owner=owner)
+        answer = analysis.embedded(box.engine, samples, read.listing, offset=offset, detail=detail)
         links = _links(samples[0].handle) if len(samples) == 1 else []
         return answer_with(answer, render.embedded, detail=detail, links=links)
 

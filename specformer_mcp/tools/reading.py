@@ -19,7 +19,15 @@ REMEMBERED = 32
 """Files whose listing is kept; the samples themselves live in the store."""
 
 Key = tuple[str, str, int, int, str | None, str | None]
-Read = tuple[list[Sample], Listing]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Read:
+    """The samples of a file; `fresh` ones are not in the store yet."""
+
+    samples: list[Sample]
+    listing: Listing
+    fresh: bool
 
 
 class ReadFiles:
@@ -71,12 +79,12 @@ def read_file(
     # The time of a folder says nothing of the files in it.
     listing = files.get(key) if located.path.is_file() else None
     if listing is not None and (kept := _kept(box, listing, owner)) is not None:
-        return kept, listing
+        return Read(kept, listing, fresh=False)
     return _read(box, files, key, located, watch)
 
 
 def read_values(
-    box: Toolbox, values: dict[str, float], owner: str, *, unit: str | None, sample: str | None
+    box: Toolbox, values: dict[str, float], *, unit: str | None, sample: str | None
 ) -> Read:
     """Read one profile that came as gene → value."""
     if len(values) > MOST_VALUES:
@@ -86,8 +94,7 @@ def read_values(
         )
     profiles = box.engine.read_values(values, sample=sample or "sample", unit=unit)
     samples = samples_of(profiles)
-    box.store.put_many(samples, owner=owner)
-    return samples, Listing.of(samples, [profiles])
+    return Read(samples, Listing.of(samples, [profiles]), fresh=True)
 
 
 def _read(box: Toolbox, files: ReadFiles, key: Key, located: Located, watch: Watch) -> Read:
@@ -107,10 +114,9 @@ def _read(box: Toolbox, files: ReadFiles, key: Key, located: Located, watch: Wat
         watch(0, 1)
         samples += samples_of(block)
         blocks.append(dataclasses.replace(block, values=block.values[:0], samples=[]))
-    box.store.put_many(samples, owner=owner)
     listing = Listing.of(samples, blocks)
     files.put(key, listing)
-    return samples, listing
+    return Read(samples, listing, fresh=True)
 
 
 def _kept(box: Toolbox, listing: Listing, owner: str) -> list[Sample] | None:
