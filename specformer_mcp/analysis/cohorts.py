@@ -99,7 +99,7 @@ def filters_of(
         known = index.values_of(field)
         spelling = {name.lower(): name for name in known}.get(value.strip().lower())
         if spelling is None:
-            close = close_matches(value, known) or known[:5]
+            close = close_matches(value, known) or known[:8]
             raise ReferenceIndexError(
                 f"The index has no {field} {value[:60]!r}; it has {len(known)}, such as "
                 f"{', '.join(repr(name) for name in close)}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,14 +45,19 @@ def close_matches(word: str, known: Iterable[str], *, most: int = 3) -> list[str
     --------
     >>> close_matches("tcga-luad tumour", ["TCGA-LUAD tumor", "TCGA-OV tumor"])
     ['TCGA-LUAD tumor', 'TCGA-OV tumor']
-    >>> close_matches("lung", ["Lung, normal (GTEx)", "Liver, normal (GTEx)"])
+    >>> close_matches("lugn", ["Lung, normal (GTEx)", "Liver, normal (GTEx)"])
     ['Lung, normal (GTEx)']
     """
-    wanted = word[:80].lower()
-    names = {name.lower(): name for name in known}
-    inside = [name for lower, name in names.items() if wanted and wanted in lower]
-    close = [names[lower] for lower in difflib.get_close_matches(wanted, names, n=most)]
-    return list(dict.fromkeys([*close, *inside]))[:most]
+    wanted = word[:80].strip().lower()
+    names = {name.lower(): name for name in known if name}
+    close = difflib.get_close_matches(wanted, names, n=most)
+    inside = [lower for lower in names if wanted and wanted in lower]
+    found = list(dict.fromkeys([*close, *inside]))
+    if not found:  # one word of a longer name
+        words = {w for lower in names for w in re.findall(r"\w+", lower)}
+        like = difflib.get_close_matches(wanted, words, n=most)
+        found = [lower for w in like for lower in names if w in lower]
+    return [names[lower] for lower in dict.fromkeys(found)][:most]
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

@@ -205,9 +205,9 @@ def _search(engine: Engine, rows: list[Row], query: str, what: What) -> list[Row
         return found
     names = [str(value) for row in rows for value in list(row.values())[:2]]
     close = close_matches(query, names)
-    close = [name for name in close if name] or names[:3]
+    meant = f" Close to it: {', '.join(close)}." if close else ""
     raise SpecformerError(
-        f"Nothing among {len(rows)} {what} fits {query[:60]!r}. Close: {', '.join(close)}.",
+        f"Nothing among {len(rows)} {what} fits {query[:60]!r}.{meant}",
         "Search for one of these or a part of it, or leave query out to list all.",
     )
 

@@ -9,17 +9,27 @@ from pydantic import BaseModel, ConfigDict
 Detail = Literal["concise", "full"]
 
 
-def _without_titles(schema: dict[str, Any]) -> None:
-    """Drop the titles that pydantic adds: each repeats its key, and models pay for every token."""
+def _short(schema: dict[str, Any]) -> None:
+    """Drop from a schema what says nothing: models pay for every token.
+
+    Titles repeat their keys. What has its default is left out of an answer, so a value that may be
+    None is never null there, and defaults never matter.
+    """
     schema.pop("title", None)
+    schema.pop("description", None)  # the docstring is for who reads the code
     for value in schema.get("properties", {}).values():
         value.pop("title", None)
+        value.pop("default", None)
+        choices = value.get("anyOf", [])
+        if {"type": "null"} in choices and len(choices) == 2:
+            del value["anyOf"]
+            value |= next(choice for choice in choices if choice != {"type": "null"})
 
 
 class Result(BaseModel):
     """Base of all result models."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=_without_titles)
+    model_config = ConfigDict(frozen=True, json_schema_extra=_short)
 
 
 class Provenance(Result):

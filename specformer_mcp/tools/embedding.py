@@ -59,7 +59,8 @@ def embedding_tools(box: Toolbox) -> list[Tool]:
         offset = offset_of(cursor)
         watch = watch_of(ctx)
         owner = owner_of(ctx)
-        unit, sample = unit or None, sample or None
+        # Clients that fill in every argument send empty ones for those they do not mean.
+        source, values, unit, sample = source or None, values or None, unit or None, sample or None
         if (source is None) == (values is None):
             wanted = "path" if box.allow_paths else "gdc"
             raise InputFileError(
@@ -122,7 +123,6 @@ def embedding_tools(box: Toolbox) -> list[Tool]:
         ] = None,
         unit: UnitArgument = None,
         sample: SampleName = None,
-        cursor: Cursor = None,
         detail: DetailArgument = "concise",
     ) -> Annotated[CallToolResult, Embedded]:
         """Embed a bulk RNA-seq profile, return a handle for it. Start here.
@@ -130,9 +130,9 @@ def embedding_tools(box: Toolbox) -> list[Tool]:
         Genes: Ensembl, Entrez or HGNC symbols, human. Detects the unit. The other tools take the
         handle.
         """
-        if gdc is not None and not gdc.startswith("gdc:"):
+        if gdc and not gdc.startswith("gdc:"):
             gdc = f"gdc:{gdc}"  # so that nothing but an identifier can be meant
-        return embed(gdc, values, ctx=ctx, unit=unit, sample=sample, cursor=cursor, detail=detail)
+        return embed(gdc, values, ctx=ctx, unit=unit, sample=sample, cursor=None, detail=detail)
 
     def forget(
         ctx: Ctx,

@@ -98,7 +98,7 @@ def read_values(
 
 
 def _read(box: Toolbox, files: ReadFiles, key: Key, located: Located, watch: Watch) -> Read:
-    owner, _, _, _, unit, sample = key
+    _, _, _, _, unit, sample = key
     raw = box.engine.open(Path(located.path))
     watch(0, 1)
     if sample is None and len(raw.samples) > box.store.capacity:
