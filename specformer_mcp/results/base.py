@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 Detail = Literal["concise", "full"]
 
@@ -49,4 +49,5 @@ class Answer(Result):
 
     notes: list[str] = []
     next: str = ""
-    provenance: Provenance
+    # Seven tools answer it, and its keys are told by any answer: its schema is not repeated.
+    provenance: Annotated[Provenance, WithJsonSchema({"type": "object"})]
