@@ -29,7 +29,6 @@ TYPES = 5
 COHORTS = 6
 GENE_SETS = 10
 GENES = 10
-NEAREST_PROFILES = 1
 COMPARED = 5
 """Gene sets in a comparison."""
 NAMED = 0.01
