@@ -133,7 +133,7 @@ def _serve(settings: Settings) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-    store.flush()
+    store.close()
     return 0
 
 

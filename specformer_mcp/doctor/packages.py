@@ -19,7 +19,7 @@ def check_python(_: Settings) -> list[Finding]:
     """Ask whether Python is new enough."""
     version = platform.python_version()
     try:
-        needed = importlib.metadata.metadata(DISTRIBUTION).get("Requires-Python") or ">=3.11"
+        needed = importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"] or ">=3.11"
     except importlib.metadata.PackageNotFoundError:
         needed = ">=3.11"
     if SpecifierSet(needed).contains(version, prereleases=True):
