@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from specformer_mcp.samples.catalogue import Key
+from specformer_mcp.samples.catalogue import Entry, Key
 from specformer_mcp.samples.folder import BusyError
 from specformer_mcp.samples.records import Row, row_id
 from specformer_mcp.samples.table import SampleTable, is_about_the_disk, retried
@@ -49,6 +49,16 @@ class Disk:
     def rows(self, owner: str | None = None) -> list[Row] | None:
         """Return the small columns of an owner's rows, or of all; None if that cannot be had."""
         return self.do(lambda table: retried(lambda: table.light(owner)), None)
+
+    def entries(self) -> dict[Key, Entry] | None:
+        """Return what a catalogue says of all rows; None if that cannot be had."""
+        rows = self.rows()
+        if rows is None:
+            return None
+        return {
+            (row["owner"], row["handle"]): Entry(row["used"], row["size"], row["content"])
+            for row in rows
+        }
 
     def embedded(self, contents: Sequence[str]) -> dict[str, Row]:
         """Return release and vectors of the contents that are embedded."""

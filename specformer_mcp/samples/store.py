@@ -19,7 +19,7 @@ from pathlib import Path
 from specformer_mcp.samples.catalogue import Catalogue, Entry, Key
 from specformer_mcp.samples.disk import Disk
 from specformer_mcp.samples.memory import Memory
-from specformer_mcp.samples.records import add_vectors, from_row, row_id, summary_of, to_row
+from specformer_mcp.samples.records import add_vectors, from_row, summary_of, to_row
 from specformer_mcp.samples.sample import (
     Sample,
     SampleSummary,
@@ -35,7 +35,7 @@ CAPACITY = 2000
 MAX_BYTES = 500_000_000
 LIFETIME_S = 7 * 24 * 3600.0
 CACHE_BYTES = 64_000_000
-KEEP_VERSIONS_S = 30.0
+KEEP_VERSIONS_S = 10.0
 LOCAL = "local"
 """The owner of everything where there is no authentication."""
 _TOUCH_S = 3600.0
@@ -131,8 +131,11 @@ class SampleStore:
             for sample, content in zip(samples, contents, strict=True):
                 key = (owner, sample.handle)
                 sample.on_embedded = self._embedded
+                same = sample.says_the_same_as(self._memory.get(key))
                 self._memory.hold(key, sample, Entry(self._clock(), sample.size, content))
-                if self.directory is not None:
+                if same:
+                    self._use(key)
+                elif self.directory is not None:
                     self._unwritten.add(key)
             gone = self._memory.trim()
         self.flush()
@@ -281,18 +284,13 @@ class SampleStore:
         """Enter into the catalogue what other processes, or an earlier one, wrote."""
         if self.directory is None or self._clock() - self._refreshed < _REFRESH_S:
             return
-        rows = self._disk.rows()
-        if rows is None:
+        entries = self._disk.entries()
+        if entries is None:
             return
         with self._lock:
             self._refreshed = self._clock()
-            self._memory.catalogue.merge(
-                {
-                    (row["owner"], row["handle"]): Entry(row["used"], row["size"], row["content"])
-                    for row in rows
-                },
-                only_here=self._memory.held() | self._unwritten,
-            )
+            only_here = self._memory.held() | self._unwritten
+            self._memory.catalogue.merge(entries, only_here=only_here)
             there = self._memory.catalogue
             self._use_on_disk = {k: used for k, used in self._use_on_disk.items() if k in there}
 
@@ -300,14 +298,12 @@ class SampleStore:
         """Drop from memory what another process has forgotten since we last looked."""
         if (mark := self._disk.forgotten()) == self._forgotten:
             return
-        rows = self._disk.rows()
-        if rows is None:  # not known; asked again with the next call
+        entries = self._disk.entries()
+        if entries is None:  # not known; asked again with the next call
             return
-        ids = {row["id"] for row in rows}
         with self._lock:
             self._forgotten = mark
-            kept = self._memory.held() - self._unwritten
-            self._memory.drop([key for key in kept if row_id(key) not in ids])
+            self._memory.drop(self._memory.held() - self._unwritten - entries.keys())
 
 
 def _close(store: weakref.ref[SampleStore]) -> None:
