@@ -204,7 +204,7 @@ def test_nothing_leaves_the_memory_because_the_disk_cannot_be_asked(tmp_path):
     assert one.get(sample(1).handle).name == "s1"
 
 
-def test_an_embedding_that_came_late_is_kept_when_the_process_ends(tmp_path):
+def test_an_embedding_that_came_late_is_kept_when_the_store_is_closed(tmp_path):
     code = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -214,6 +214,10 @@ def test_an_embedding_that_came_late_is_kept_when_the_process_ends(tmp_path):
         "store = SampleStore(directory=Path(sys.argv[1]))\n"
         "store.put(one := sample(1))\n"
         "one.set_embedding(*vectors(1), release='a release')\n"
+        # As the server ends: what LanceDB's threads finish must not meet a dying interpreter.
+        "store.close()\n"
+        "import os\n"
+        "os._exit(0)\n"
     )
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -126,15 +127,23 @@ def _serve(settings: Settings) -> int:
             port=settings.port,
             security=security,
         )
-    if engine.state == "loading":
-        # The client left during the background load. The interpreter's ordinary exit would stop
-        # that thread inside a C++ library, which then aborts the process; nothing is left to
-        # write, so leave at once.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
     store.close()
+    if engine.state != "idle":
+        _leave()
     return 0
+
+
+def _leave() -> NoReturn:
+    """End the process without tearing down the interpreter.
+
+    The background load, if the client left during it, would be stopped inside a C++ library, which
+    then aborts the process; and what LanceDB's own threads finish last may meet an interpreter that
+    is half gone. Nothing is left to write but what was registered for the exit.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _refuse_what_is_not_served(settings: Settings) -> None:
