@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from specformer_mcp.samples.catalogue import Catalogue, Entry, Key
-from specformer_mcp.samples.sample import Sample
+from specformer_mcp.samples.sample import Sample, SampleSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +94,14 @@ class Memory:
         """Return a sample of this content that is embedded, whosever it is."""
         samples = map(self.get, self._keys_of.get(content, ()))
         return next((s for s in samples if s is not None and s.embedding is not None), None)
+
+    def summaries(self, owner: str) -> dict[str, SampleSummary]:
+        """Return, by handle, what a list says of the owner's samples that lie here."""
+        found = {}
+        for key in self.catalogue.of(owner):
+            sample, entry = self.get(key), self.catalogue.get(key)
+            if sample is not None and entry is not None:
+                found[key[1]] = SampleSummary(
+                    key[1], sample.name, sample.source, sample.genes_measured, entry.used
+                )
+        return found

@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from specformer_mcp.samples.catalogue import Key
-from specformer_mcp.samples.sample import Sample
+from specformer_mcp.samples.sample import Sample, SampleSummary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,6 +110,17 @@ def from_row(row: Row) -> Sample:
     )
     add_vectors(sample, row)
     return sample
+
+
+def summary_of(row: Row) -> SampleSummary:
+    """Return what a list says of the sample of a row."""
+    return SampleSummary(
+        handle=row["handle"],
+        name=row["name"],
+        source=row["source"],
+        genes_measured=row["genes_measured"],
+        used=row["used"],
+    )
 
 
 def add_vectors(sample: Sample, row: Row) -> None:

@@ -70,6 +70,13 @@ class Sample:
         """Tell whether there is an embedding by the release of this SHA-256."""
         return self.embedding is not None and self.release == release
 
+    def says_the_same_as(self, other: Sample | None) -> bool:
+        """Tell whether keeping one is keeping the other."""
+        if other is None or self.values.tobytes() != other.values.tobytes():
+            return False
+        named = ("handle", "name", "source", "release", "unit", "genes")
+        return all(getattr(self, name) == getattr(other, name) for name in named)
+
     @property
     def size(self) -> int:
         """Bytes of its arrays, as they lie in memory."""

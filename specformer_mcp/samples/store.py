@@ -15,12 +15,11 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from specformer_mcp.samples.catalogue import Catalogue, Entry, Key
 from specformer_mcp.samples.disk import Disk
 from specformer_mcp.samples.memory import Memory
-from specformer_mcp.samples.records import Row, add_vectors, from_row, row_id, to_row
+from specformer_mcp.samples.records import add_vectors, from_row, summary_of, to_row
 from specformer_mcp.samples.sample import (
     Sample,
     SampleSummary,
@@ -28,7 +27,7 @@ from specformer_mcp.samples.sample import (
     content_of,
     is_handle,
 )
-from specformer_mcp.samples.table import SampleTable, retried
+from specformer_mcp.samples.table import SampleTable
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ CAPACITY = 2000
 MAX_BYTES = 500_000_000
 LIFETIME_S = 7 * 24 * 3600.0
 CACHE_BYTES = 64_000_000
-KEEP_VERSIONS_S = 30.0
+KEEP_VERSIONS_S = 10.0
 LOCAL = "local"
 """The owner of everything where there is no authentication."""
 _TOUCH_S = 3600.0
@@ -90,19 +89,19 @@ class SampleStore:
             Catalogue(per_owner=capacity, max_bytes=max_bytes),
             max_bytes=None if directory is None else cache_bytes,
         )
-        self._disk: Disk | None = None
         # What the disk lacks: whole samples; embeddings and times of use.
         self._unwritten: set[Key] = set()
         self._changed: set[Key] = set()
         self._use_on_disk: dict[Key, float] = {}
-        self._later: threading.Timer | None = None
+        self._later: threading.Timer | None = None  # begins to write soon
+        self._writer: threading.Timer | None = None  # the last that began
         self._refreshed = float("-inf")
-        self._forgotten = 0
+        table = None
         if directory is not None:
             table = SampleTable(directory, keep_versions_s=keep_versions_s)
-            self._disk = Disk(table, on_loss=self._write_all_again)
-            self._forgotten = table.forgotten()
-            atexit.register(_flush, weakref.ref(self))
+            atexit.register(_close, weakref.ref(self))
+        self._disk = Disk(table, on_loss=self._write_all_again)
+        self._forgotten = self._disk.forgotten()
 
     def __len__(self) -> int:
         """Count the samples of all owners that this process knows of."""
@@ -132,13 +131,16 @@ class SampleStore:
             for sample, content in zip(samples, contents, strict=True):
                 key = (owner, sample.handle)
                 sample.on_embedded = self._embedded
+                same = sample.says_the_same_as(self._memory.get(key))
                 self._memory.hold(key, sample, Entry(self._clock(), sample.size, content))
-                if self._disk is not None:
+                if same:
+                    self._use(key)
+                elif self.directory is not None:
                     self._unwritten.add(key)
             gone = self._memory.trim()
         self.flush()
-        if gone and self._disk is not None:
-            self._disk.do(lambda table: table.delete(list(map(row_id, gone))), None)
+        if gone:
+            self._disk.delete(gone)
 
     def recall(self, samples: Sequence[Sample]) -> None:
         """Give samples without an embedding the one that their content was given before."""
@@ -152,10 +154,9 @@ class SampleStore:
                     for sample in waiting.pop(content):
                         sample.reading, sample.release = twin.reading, twin.release
                         sample.embedding = twin.embedding
-        if not waiting or self._disk is None:
+        if not waiting:
             return
-        rows: dict[str, Row] = self._disk.do(lambda t: retried(lambda: t.embedded([*waiting])), {})
-        for content, row in rows.items():
+        for content, row in self._disk.embedded(list(waiting)).items():
             try:
                 for sample in waiting[content]:
                     add_vectors(sample, row)
@@ -179,7 +180,7 @@ class SampleStore:
             if sample is not None:
                 self._use(key)
                 return sample
-        row = self._fetch(key)
+        row = self._disk.fetch(key)
         if row is None or row["used"] < self._clock() - self._lifetime_s:
             raise UnknownSampleError(handle)
         try:
@@ -198,39 +199,29 @@ class SampleStore:
         """Remove one sample of an owner, or all with None; return how many there were."""
         if handle is not None and not is_handle(handle):
             return 0
-        rows = self._rows(owner)
+        rows = self._disk.rows(owner) or []
         with self._locked():
             mine = {*self._memory.catalogue.of(owner), *((owner, row["handle"]) for row in rows)}
             keys = [key for key in mine if handle is None or key[1] == handle]
             self._memory.drop(keys)
-        if keys and self._disk is not None:
-            self._disk.do(lambda table: table.forget(list(map(row_id, keys))), None)
+        if keys:
+            self._disk.forget(keys)
         return len(keys)
 
     def summaries(self, *, owner: str = LOCAL) -> list[SampleSummary]:
         """List the samples of an owner, the one used last first."""
-        fields = ("handle", "name", "source", "genes_measured", "used")
-        found = {
-            row["handle"]: SampleSummary(*(row[name] for name in fields))
-            for row in self._rows(owner)
-            if row["used"] >= self._clock() - self._lifetime_s
-        }
+        oldest = self._clock() - self._lifetime_s
+        rows = [row for row in self._disk.rows(owner) or [] if row["used"] >= oldest]
+        found = {row["handle"]: summary_of(row) for row in rows}
         with self._locked():
-            for key in self._memory.catalogue.of(owner):
-                sample, entry = self._memory.get(key), self._memory.catalogue.get(key)
-                if sample is not None and entry is not None:
-                    found[sample.handle] = SampleSummary(
-                        sample.handle, sample.name, sample.source, sample.genes_measured, entry.used
-                    )
+            found |= self._memory.summaries(owner)
         return sorted(found.values(), key=lambda summary: -summary.used)
 
     def flush(self) -> None:
         """Bring what waits to the disk, if the disk lets us."""
-        if self._disk is None:
-            return
         with self._lock:
             new, changed = self._unwritten, self._changed - self._unwritten
-            self._unwritten, self._changed = set(), set()
+            self._unwritten, self._changed, self._later = set(), set(), None
             kept = [
                 (key, sample, entry)
                 for key in (*new, *changed)
@@ -239,22 +230,24 @@ class SampleStore:
         if not kept:
             return
         rows = {key: to_row(key, one, content=e.content, used=e.used) for key, one, e in kept}
-
-        def write(table: Any) -> bool:
-            table.upsert([row for key, row in rows.items() if key in new])
-            table.update([row for key, row in rows.items() if key in changed])
-            if table.is_due:
-                table.delete_unused(self._clock() - self._lifetime_s - self._touch_s)
-                table.compact()
-            return True
-
-        written = self._disk.do(write, False)
+        written = self._disk.write(
+            [row for key, row in rows.items() if key in new],
+            [row for key, row in rows.items() if key in changed],
+            unused_since=self._clock() - self._lifetime_s - self._touch_s,
+        )
         with self._lock:
             if written:
                 self._use_on_disk |= {key: row["used"] for key, row in rows.items()}
             else:
                 self._unwritten |= new
                 self._changed |= changed
+
+    def close(self) -> None:
+        """Bring what waits to the disk, and leave no thread behind that writes."""
+        if (writer := self._writer) is not None:
+            writer.cancel()
+            writer.join()
+        self.flush()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -266,70 +259,53 @@ class SampleStore:
     def _use(self, key: Key) -> None:
         now = self._clock()
         self._memory.use(key, now)
-        if self._disk is not None and now - self._use_on_disk.get(key, now) > self._touch_s:
+        if now - self._use_on_disk.get(key, now) > self._touch_s:
             self._write_later({key})
 
     def _embedded(self, sample: Sample) -> None:
         with self._lock:
-            self._write_later(
-                {
-                    k
-                    for k in self._memory.keys_of(content_of(sample))
-                    if self._memory.get(k) is sample
-                }
-            )
+            keys = self._memory.keys_of(content_of(sample))
+            self._write_later({key for key in keys if self._memory.get(key) is sample})
 
     def _write_later(self, keys: set[Key]) -> None:
-        if self._disk is None or not keys:
+        if self.directory is None or not keys:
             return
         self._changed |= keys
-        if self._later is None or not self._later.is_alive():
-            self._later = threading.Timer(_LATER_S, self.flush)
-            self._later.daemon = True
-            self._later.start()
+        if self._later is None:
+            self._later = self._writer = threading.Timer(_LATER_S, self.flush)
+            self._writer.daemon = True
+            self._writer.start()
 
     def _write_all_again(self) -> None:
         with self._lock:
             self._unwritten |= self._memory.held()
 
-    def _fetch(self, key: Key) -> Row | None:
-        if self._disk is None:
-            return None
-        found: Row | None = self._disk.do(lambda t: retried(lambda: t.fetch(row_id(key))), None)
-        return found
-
-    def _rows(self, owner: str | None) -> list[Row]:
-        if self._disk is None:
-            return []
-        rows: list[Row] = self._disk.do(lambda t: retried(lambda: t.light(owner)), [])
-        return rows
-
     def _count_the_others(self) -> None:
         """Enter into the catalogue what other processes, or an earlier one, wrote."""
-        if self._disk is None or self._clock() - self._refreshed < _REFRESH_S:
+        if self.directory is None or self._clock() - self._refreshed < _REFRESH_S:
             return
-        rows = self._rows(None)
+        entries = self._disk.entries()
+        if entries is None:
+            return
         with self._lock:
             self._refreshed = self._clock()
-            self._memory.catalogue.merge(
-                {
-                    (row["owner"], row["handle"]): Entry(row["used"], row["size"], row["content"])
-                    for row in rows
-                },
-                only_here=self._memory.held() | self._unwritten,
-            )
+            only_here = self._memory.held() | self._unwritten
+            self._memory.catalogue.merge(entries, only_here=only_here)
+            there = self._memory.catalogue
+            self._use_on_disk = {k: used for k, used in self._use_on_disk.items() if k in there}
 
     def _heed_the_forgotten(self) -> None:
         """Drop from memory what another process has forgotten since we last looked."""
-        if self._disk is None or (mark := self._disk.table.forgotten()) == self._forgotten:
+        if (mark := self._disk.forgotten()) == self._forgotten:
             return
-        ids = {row["id"] for row in self._rows(None)}
+        entries = self._disk.entries()
+        if entries is None:  # not known; asked again with the next call
+            return
         with self._lock:
             self._forgotten = mark
-            kept = self._memory.held() - self._unwritten
-            self._memory.drop([key for key in kept if row_id(key) not in ids])
+            self._memory.drop(self._memory.held() - self._unwritten - entries.keys())
 
 
-def _flush(store: weakref.ref[SampleStore]) -> None:
+def _close(store: weakref.ref[SampleStore]) -> None:
     if (alive := store()) is not None:
-        alive.flush()
+        alive.close()

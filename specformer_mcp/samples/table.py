@@ -29,8 +29,9 @@ _NAME = "samples"
 _WAIT_S = 10.0
 _AT_ONCE = 128
 """Rows written in one version: 128 × 66 kB."""
-_EVERY = 32
-"""Writes between two compactions."""
+_EVERY, _SHARE = 32, 16
+"""Writes between two compactions: 32, or a sixteenth of the rows. A compaction writes all rows
+anew, so that it comes to sixteen rows written for each that is put, however many there are."""
 _NO_SPACE = ("no space left", "os error 28", "permission denied", "os error 13", "read-only file")
 """How Lance words what is wrong with the disk and not with the table."""
 
@@ -60,6 +61,7 @@ class SampleTable:
         self._opening = threading.Lock()
         self._table: Any = None
         self._writes = 0
+        self._due_after = _EVERY
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """Write rows, each in place of an older one of its id."""
@@ -140,12 +142,13 @@ class SampleTable:
         """Join small files and remove the versions that nobody reads any more."""
         with self._writing() as table:
             _optimize(table, self._keep if keep is None else keep)
+            self._due_after = max(_EVERY, table.count_rows() // _SHARE)
         self._writes = 0
 
     @property
     def is_due(self) -> bool:
         """Whether it was written often enough since the last compaction."""
-        return self._writes >= _EVERY
+        return self._writes >= self._due_after
 
     def recover(self) -> bool:
         """Find out whether the table can be read; if not, set it aside and begin anew.
