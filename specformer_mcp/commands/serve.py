@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from specformer_mcp.stdio_guard import take_stdout
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -35,32 +37,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ORIGIN",
         help="further Origin header to accept (http), as https://example.org",
     )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="bearer tokens to ask for (http): lines TOKEN or NAME TOKEN",
+    )
     parser.add_argument("--release", type=Path, metavar="DIR", help="model release")
     parser.add_argument("--index", type=Path, metavar="DIR", help="reference index")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until the client goes or the process is interrupted."""
+    # Before any library is imported: what libraries print must not reach the client.
+    wire = take_stdout() if args.transport == "stdio" else None
     from specformer_mcp.engine import Engine
     from specformer_mcp.paths import AllowedFolders
-    from specformer_mcp.server import create_server, http_security, serve_http, serve_stdio
+    from specformer_mcp.server import create_server, serve_stdio
 
     engine = Engine(release=args.release, index=args.index)
-    if args.transport == "stdio":
+    if wire is not None:
         folders = AllowedFolders.for_stdio(args.allow_dir)
-        serve_stdio(create_server(engine=engine, folders=folders))
+        serve_stdio(create_server(engine=engine, folders=folders), wire=wire)
     else:
+        from specformer_mcp.http import HttpOptions, read_tokens, serve_http
+
         folders = AllowedFolders.for_http(args.allow_dir)
-        security = http_security(
-            host=args.host, port=args.port, hosts=args.allow_host, origins=args.allow_origin
-        )
-        serve_http(
-            create_server(engine=engine, folders=folders),
-            engine=engine,
+        options = HttpOptions(
             host=args.host,
             port=args.port,
-            security=security,
+            allow_hosts=tuple(args.allow_host),
+            allow_origins=tuple(args.allow_origin),
+            tokens=read_tokens(args.token_file) if args.token_file else {},
         )
+        serve_http(create_server(engine=engine, folders=folders), engine=engine, options=options)
     if engine.state == "loading":
         # The client left during the background load. The interpreter's ordinary exit would stop
         # that thread inside a C++ library, which then aborts the process; nothing is left to
