@@ -26,7 +26,6 @@ def take_stdout() -> io.TextIOWrapper:
     Prints, C libraries and child processes write to stderr from here on; the returned stream is not
     inherited by children. Call it once, before libraries are imported.
     """
-    sys.stdout.flush()
     wire = _duplicate(_STDOUT)
     try:
         os.dup2(_STDERR, _STDOUT)
@@ -34,6 +33,7 @@ def take_stdout() -> io.TextIOWrapper:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, _STDOUT)
         os.close(nowhere)
+    sys.stdout.flush()  # only now: what was printed so far is not protocol either
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As prompt as stderr, so that prints and log lines keep their order.
         sys.stdout.reconfigure(line_buffering=True)

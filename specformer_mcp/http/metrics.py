@@ -1,6 +1,7 @@
 """Counters for Prometheus.
 
-``prometheus_client`` is an extra; without it ``/metrics`` says what to install. Labels are tool names and outcomes only, so that no request can add a series.
+``prometheus_client`` is an extra; without it ``/metrics`` says what to install. Labels are tool
+names, outcomes and status codes only, so that no request can add a series.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from specformer_mcp.http.limits import refusal
 from specformer_mcp.http.options import HEALTH_PATHS
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -43,11 +44,11 @@ def http_security(
 
 
 class HostAndOrigin:
-    """Refuse a foreign Host or Origin, whatever is asked for.
+    """Refuse a foreign Host or Origin, whatever is asked for, and a body of two lengths.
 
-    The SDK checks them too, but only after it has read the body and only at the MCP endpoint. The
-    health routes are free: an orchestrator asks them by an address that is in nobody's list, and
-    they tell no more than that the server lives.
+    The SDK checks both headers too, but only after it has read the body and only at the MCP
+    endpoint. The health routes are free: an orchestrator asks them by an address that is in
+    nobody's list, and they tell no more than that the server lives.
     """
 
     def __init__(self, app: ASGIApp, *, settings: TransportSecuritySettings) -> None:
@@ -55,10 +56,21 @@ class HostAndOrigin:
         self._check = TransportSecurityMiddleware(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 421 or 403, or pass the request on."""
+        """Answer 400, 421 or 403, or pass the request on."""
+        if scope["type"] == "http" and _ambiguous(scope):
+            answer = refusal(400, "the request has both Content-Length and Transfer-Encoding")
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, send)
+            return
         if scope["type"] == "http" and scope["path"] not in HEALTH_PATHS:
             refusal = await self._check.validate_request(Request(scope), is_post=False)
             if refusal is not None:
                 await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _ambiguous(scope: Scope) -> bool:
+    """Whether a proxy could see another end of the body: what follows would be smuggled in."""
+    names = {name for name, _ in scope["headers"]}
+    return b"content-length" in names and b"transfer-encoding" in names
