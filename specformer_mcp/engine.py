@@ -11,7 +11,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,14 +26,20 @@ if TYPE_CHECKING:
     from specformer_encoder.heads import TypePrediction
     from specformer_encoder.profiles import FloatArray, ProfileSet
     from specformer_encoder.raw import RawMatrix
+    from specformer_encoder.surprisal import UnexpectedGenes
     from specformer_index.search import ReferenceIndex
 
 logger = logging.getLogger(__name__)
 
 State = Literal["idle", "loading", "ready", "failed"]
 
-BATCH = 16
-"""Profiles embedded between two looks at the clock."""
+BATCH = 8
+"""Profiles embedded between two looks at the clock, half a second's work on one core: what is
+cancelled stops within a second."""
+_LOOK_S = 0.1
+
+Watch = Callable[[int, int], None]
+"""Is told (done, total) between batches; raises to stop the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,29 +147,61 @@ class Engine:
 
         return profiles_from_values(values, sample=sample, unit=unit)
 
-    def embed(self, samples: Sequence[Sample], *, budget_s: float = float("inf")) -> None:
+    def embed(
+        self,
+        samples: Sequence[Sample],
+        *,
+        budget_s: float = float("inf"),
+        watch: Watch | None = None,
+    ) -> None:
         """Give every sample its embedding, until the time budget is spent.
 
         At least one batch is embedded; a sample left over is embedded when it is first used.
+
+        Parameters
+        ----------
+        samples
+            Those that have an embedding cost nothing.
+        budget_s
+            Seconds after which no further batch is begun.
+        watch
+            Is told after every batch how many of the samples have their embedding, and while
+            waiting for another caller's batch; what it raises stops the work.
         """
         import numpy as np
 
         embedder = self.loaded().embedder
-        waiting = [sample for sample in samples if sample.embedding is None]
+        release = embedder.release.sha256
+        waiting = [sample for sample in samples if not sample.is_embedded_by(release)]
         deadline = time.monotonic() + budget_s
+        done = len(samples) - len(waiting)
         for start in range(0, len(waiting), BATCH):
             if start and time.monotonic() > deadline:
                 return
             batch = waiting[start : start + BATCH]
-            with self._busy:
+            with self._turn(watch, done + start, len(samples)):
                 reading = embedder.read(np.stack([sample.values for sample in batch]))
                 vectors = embedder.embeddings(reading)
             for row, sample in enumerate(batch):
-                sample.reading, sample.embedding = reading.rows([row]), vectors[row]
+                # A copy, so that one kept sample does not keep its whole batch alive.
+                sample.set_embedding(vectors[row].copy(), reading.rows([row]), release=release)
+            if watch is not None:
+                watch(done + start + len(batch), len(samples))
+
+    @contextmanager
+    def _turn(self, watch: Watch | None, done: int, total: int) -> Iterator[None]:
+        """Hold the engine; who waits for it can still be told to stop."""
+        while not self._busy.acquire(timeout=-1 if watch is None else _LOOK_S):
+            assert watch is not None  # noqa: S101 - without it, acquire waits until it succeeds
+            watch(done, total)
+        try:
+            yield
+        finally:
+            self._busy.release()
 
     def embedding(self, sample: Sample) -> FloatArray:
         """Return the (D,) embedding of a sample."""
-        if sample.embedding is None:
+        if not sample.is_embedded_by(self.loaded().embedder.release.sha256):
             self.embed([sample])
         assert sample.embedding is not None  # noqa: S101 - embed() has just set it
         return sample.embedding
@@ -173,6 +212,25 @@ class Engine:
         assert sample.reading is not None  # noqa: S101 - embedding() has just set it
         with self._busy:
             return self.loaded().embedder.predict(sample.reading)[0]
+
+    def predictions(self, samples: Sequence[Sample]) -> list[TypePrediction]:
+        """Return the cancer types of samples, all at once."""
+        from specformer_encoder.reading import Reading
+
+        if not samples:
+            return []
+        self.embed(samples)
+        readings = [sample.reading for sample in samples if sample.reading is not None]
+        with self._busy:
+            return self.loaded().embedder.predict(Reading.join(readings))
+
+    def unexpected_genes(self, sample: Sample, *, top: int, surprisal: bool) -> UnexpectedGenes:
+        """Return the genes that the rest of a sample's profile does not explain."""
+        from specformer_encoder.surprisal import unexpected_genes
+
+        with self._busy:
+            embedder = self.loaded().embedder
+            return unexpected_genes(embedder, sample.values, top=top, surprisal=surprisal)
 
     def pathway_scores(self, sample: Sample) -> FloatArray:
         """Return the (P,) direct ssGSEA scores of a sample; NaN = could not be scored."""
