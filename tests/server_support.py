@@ -69,7 +69,8 @@ def write_rows(path, rows):
 
 
 def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    # A server that a test starts leaves nothing in the data folder of whoever runs the tests.
+    return {**os.environ, "OMP_NUM_THREADS": "1", "SPECFORMER_STORE": "none"}
 
 
 def free_port():

@@ -63,7 +63,8 @@ async def _report(args: argparse.Namespace) -> int:
     from mcp import Client
     from mcp.client.stdio import StdioServerParameters
 
-    command = ["-m", "specformer_mcp", "serve"]
+    # The samples of a report are asked for once.
+    command = ["-m", "specformer_mcp", "serve", "--store", "none"]
     if not is_remote(args.file):
         command += ["--allow-dir", str(Path(args.file).parent)]
     for option in ("release", "index"):
