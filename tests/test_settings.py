@@ -153,8 +153,8 @@ def test_a_wrong_setting_ends_the_start_with_one_line():
 def test_a_setting_that_nothing_heeds_is_refused(capsys):
     if not serve._NOT_SERVED:
         pytest.skip("all settings are heeded")
-    assert main(["serve", "--transport", "http", "--rate-per-minute", "3"]) == 1
-    assert "rate_per_minute" in capsys.readouterr().err
+    assert main(["serve", "--index-version", "3"]) == 1
+    assert "index_version" in capsys.readouterr().err
 
 
 def test_the_store_is_as_it_was_set(tmp_path, monkeypatch):
