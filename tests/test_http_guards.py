@@ -414,3 +414,16 @@ def test_metrics(server):
         assert "process_resident_memory_bytes" in page.text
     assert 'tool="unknown"' in page.text
     assert "no_such_tool" not in page.text
+
+
+def test_metrics_of_several_processes_are_summed(tmp_path):
+    environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    message, headers = call("slow", seconds=0)
+    with running(environ=environ) as one, running(environ=environ) as other:
+        for server in (one, other, other):
+            assert server.post(message, headers=headers).status_code == 200
+        for server in (one, other):
+            name = 'specformer_tool_calls_total{outcome="ok",tool="slow"}'
+            assert server.metric(name) == 3
+            assert server.metric("specformer_tool_calls_in_flight") == 0
+            assert "specformer_ready" not in httpx.get(f"{server.base}/metrics").text

@@ -79,8 +79,8 @@ class Metrics:
             ("specformer_store_samples", "Samples in the store", store_samples),
             ("specformer_queue_depth", "Profiles that wait for the model", queue_depth),
         ):
-            if count is not None:
-                gauge = client.Gauge(name, text, multiprocess_mode="livemax", **new)
+            if count is not None and not _several_processes():
+                gauge = client.Gauge(name, text, **new)
                 gauge.set_function(count)
         client.ProcessCollector(registry=self.registry)
 
@@ -103,7 +103,7 @@ class Metrics:
     async def page(self, _: Request) -> Response:
         """Answer a scrape, in the text format; of several processes the sum."""
         registry = self.registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        if _several_processes():
             from prometheus_client.multiprocess import MultiProcessCollector
 
             registry = self._client.CollectorRegistry()
@@ -113,6 +113,11 @@ class Metrics:
         return Response(
             text, media_type=None, headers={"Content-Type": self._client.CONTENT_TYPE_LATEST}
         )
+
+
+def _several_processes() -> bool:
+    """Whether prometheus_client sums over processes; what is asked at a scrape has no sum."""
+    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 
 async def not_installed(_: Request) -> Response:
