@@ -31,7 +31,7 @@ def test_health_and_ready(base):
     health = httpx.get(f"{base}/health")
     assert health.status_code == 200
     assert health.json()["status"] == "alive"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while (ready := httpx.get(f"{base}/ready")).status_code != 200:
         assert ready.status_code == 503
         assert ready.json()["status"] == "loading", ready.json()

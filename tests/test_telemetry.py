@@ -25,11 +25,13 @@ provider.add_span_processor(SimpleSpanProcessor(spans))
 trace.set_tracer_provider(provider)
 
 from mcp import Client
-from server_support import COADREAD, server_for
+from server_support import COADREAD, engine, server_for
 
 folder = Path(sys.argv[2])
 secret = folder / "patient-4711-secret.csv.gz"
 shutil.copy(COADREAD, secret)
+
+engine().loaded()
 
 async def main():
     async with Client(server_for(folder), mode=sys.argv[1], read_timeout_seconds=120) as client:
@@ -56,7 +58,7 @@ def test_spans_of_tool_calls(mode, tmp_path):
         [sys.executable, "-c", SCRIPT, mode, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
         env=environment(),
         cwd=Path(__file__).parent,
         check=False,
