@@ -82,12 +82,17 @@ class Settings(BaseModel):
     token: SecretStr | None = Field(
         None, min_length=16, description="bearer token that http clients have to send"
     )
-    token_file: File | None = Field(None, description="file that holds the bearer token (http)")
+    token_file: File | None = Field(
+        None, description="file with bearer tokens, one a line, as TOKEN or NAME TOKEN (http)"
+    )
     oauth_issuer: str | None = Field(
         None, description="issuer of the OAuth access tokens that http clients have to send"
     )
     oauth_audience: str | None = Field(
         None, description="audience that they must be for: the public address of this server"
+    )
+    oauth_resource: str | None = Field(
+        None, description="public address of this server, if that is not the audience"
     )
     oauth_jwks: str | None = Field(
         None, description="address of the issuer's keys; default: as the issuer's metadata says"
@@ -95,6 +100,12 @@ class Settings(BaseModel):
     oauth_scopes: tuple[str, ...] = Field((), description="scope that they must have")
     rate_per_minute: int = Field(
         600, ge=0, description="calls a minute of one owner or address (http), 0 = no limit"
+    )
+    max_concurrent: int = Field(
+        128, ge=1, description="requests answered at a time; one more is refused (http)"
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="address of a proxy whose X-Forwarded-For is believed (http)"
     )
     max_body_bytes: int = Field(4 * 1024**2, ge=1024, description="largest request body (http)")
     call_timeout_s: float = Field(50.0, gt=0, description="seconds that a call may take (http)")
@@ -166,32 +177,6 @@ class Settings(BaseModel):
     def source_of(self, name: str) -> str:
         """Say where a setting comes from."""
         return self._sources.get(name, "default")
-
-    def bearer_token(self) -> str | None:
-        """Return the token that clients have to send, from the setting or its file.
-
-        Raises
-        ------
-        SettingsError
-            The file cannot be read, or holds no token.
-        """
-        if self.token is not None:
-            return self.token.get_secret_value()
-        if self.token_file is None:
-            return None
-        try:
-            token = self.token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"The token file {self.token_file} cannot be read ({error}).",
-                "Make it readable for the user that the server runs as.",
-            ) from error
-        if len(token) < 16 or len(token.split()) != 1:
-            raise SettingsError(
-                f"The token file {self.token_file} must hold one token of at least 16 characters.",
-                "Make one, as with `openssl rand -hex 32`.",
-            )
-        return token
 
     def lines(self) -> list[str]:
         """Show every setting with its source; secrets are hidden."""

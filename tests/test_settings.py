@@ -10,6 +10,8 @@ from server_support import environment
 
 from specformer_mcp.cli import main
 from specformer_mcp.commands import serve
+from specformer_mcp.http import HttpOptionsError
+from specformer_mcp.http.from_settings import http_options
 from specformer_mcp.samples import SampleStore
 from specformer_mcp.settings import Settings, SettingsError, variable_of
 
@@ -88,9 +90,9 @@ def test_a_file_that_cannot_be_read(tmp_path, content):
 
 
 def test_secrets_are_never_shown():
-    secret = "a very secret token"  # noqa: S105
+    secret = "a-very-secret-token"  # noqa: S105
     settings = Settings.load({}, {"SPECFORMER_TOKEN": secret})
-    assert settings.bearer_token() == secret
+    assert list(http_options(settings).tokens.values()) == [secret]
     assert secret not in "\n".join(settings.lines()) + repr(settings)
     with pytest.raises(SettingsError) as caught:
         Settings.load({}, {"SPECFORMER_TOKEN": "short secret"})
@@ -101,13 +103,13 @@ def test_secrets_are_never_shown():
 def test_the_token_file(tmp_path):
     file = write(tmp_path / "token", "0123456789abcdef\n")
     settings = Settings.load({"token_file": str(file)}, {})
-    assert settings.bearer_token() == "0123456789abcdef"
+    assert http_options(settings).tokens == {"token": "0123456789abcdef"}
     file.write_text("short")
-    with pytest.raises(SettingsError, match="at least 16 characters"):
-        settings.bearer_token()
+    with pytest.raises(HttpOptionsError, match=r"at least 16\s+characters"):
+        http_options(settings)
     file.unlink()
-    with pytest.raises(SettingsError, match="cannot be read"):
-        settings.bearer_token()
+    with pytest.raises(HttpOptionsError, match="cannot be read"):
+        http_options(settings)
 
 
 def test_every_setting_but_the_secret_one_is_a_flag(capsys):
@@ -151,8 +153,8 @@ def test_a_wrong_setting_ends_the_start_with_one_line():
 def test_a_setting_that_nothing_heeds_is_refused(capsys):
     if not serve._NOT_SERVED:
         pytest.skip("all settings are heeded")
-    assert main(["serve", "--transport", "http", "--rate-per-minute", "3"]) == 1
-    assert "rate_per_minute" in capsys.readouterr().err
+    assert main(["serve", "--index-version", "3"]) == 1
+    assert "index_version" in capsys.readouterr().err
 
 
 def test_the_store_is_as_it_was_set(tmp_path, monkeypatch):

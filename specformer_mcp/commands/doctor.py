@@ -11,6 +11,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+from specformer_encoder.errors import SpecformerError
 from specformer_mcp.commands import serve
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look at everything, print what was found and return the exit code."""
     from specformer_mcp.doctor import Finding, examine
-    from specformer_mcp.settings import Settings, SettingsError
+    from specformer_mcp.http.from_settings import http_options
+    from specformer_mcp.settings import Settings
 
     findings = []
 
@@ -44,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         settings = serve.load_settings(args)
-        settings.bearer_token()
+        http_options(settings)
         tell(Finding("settings", "ok", _origin(settings)))
-    except SettingsError as error:
+    except SpecformerError as error:
         tell(Finding("settings", "problem", error.problem, error.remedy))
         settings = Settings.load({}, {})  # the rest is looked at with the defaults
     leave_out = frozenset({"start"} if args.no_start else ())

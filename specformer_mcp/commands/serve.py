@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
+from specformer_mcp.stdio_guard import take_stdout
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
@@ -19,19 +21,9 @@ _NO_FLAG = frozenset({"token"})
 """The command line can be read by every user of the machine."""
 _NOT_SERVED = (
     "index_version",
-    "token",
-    "token_file",
-    "oauth_issuer",
-    "oauth_audience",
-    "oauth_jwks",
-    "oauth_scopes",
-    "rate_per_minute",
-    "max_body_bytes",
-    "call_timeout_s",
     "workers",
     "queue",
     "batch",
-    "metrics",
     "log_level",
 )
 """Settings that nothing heeds yet: refused, so that nobody relies on them."""
@@ -97,9 +89,11 @@ def open_store(settings: Settings) -> SampleStore:
 
 
 def _serve(settings: Settings) -> int:
+    # Before any library is imported: what libraries print must not reach the client.
+    wire = take_stdout() if settings.transport == "stdio" else None
     from specformer_mcp.engine import Engine
     from specformer_mcp.paths import AllowedFolders
-    from specformer_mcp.server import create_server, http_security, serve_http, serve_stdio
+    from specformer_mcp.server import create_server, serve_stdio
 
     engine = Engine(
         release=settings.release,
@@ -109,24 +103,21 @@ def _serve(settings: Settings) -> int:
     )
     store = open_store(settings)
     named = [str(folder) for folder in settings.allow_dirs]
-    if settings.transport == "stdio":
+    if wire is not None:
         folders = AllowedFolders.for_stdio(named)
-        serve_stdio(create_server(engine=engine, folders=folders, store=store))
+        serve_stdio(create_server(engine=engine, folders=folders, store=store), wire=wire)
     else:
-        folders = AllowedFolders.for_http(named)
-        security = http_security(
-            host=settings.host,
-            port=settings.port,
-            hosts=settings.allow_hosts,
-            origins=settings.allow_origins,
-        )
-        serve_http(
-            create_server(engine=engine, folders=folders, store=store),
+        from specformer_mcp.http import serve_http
+        from specformer_mcp.http.from_settings import http_options
+
+        options = http_options(settings)
+        server = create_server(
             engine=engine,
-            host=settings.host,
-            port=settings.port,
-            security=security,
+            folders=AllowedFolders.for_http(named),
+            store=store,
+            allow_paths=False,
         )
+        serve_http(server, engine=engine, options=options, store_samples=lambda: len(store))
     store.close()
     if engine.state != "idle":
         _leave()
