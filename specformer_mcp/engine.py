@@ -11,35 +11,52 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from specformer_encoder.errors import SpecformerError
+from specformer_mcp.batching import (
+    BATCH,
+    CAPACITY,
+    TIMEOUT_S,
+    BatchQueue,
+    BusyError,
+    ProfileReader,
+    result_of,
+)
 from specformer_mcp.samples import Sample, handle_of
 
 if TYPE_CHECKING:
-    from specformer_encoder.embedder import Embedder
     from specformer_encoder.gene_sets import GeneSets
     from specformer_encoder.heads import TypePrediction
+    from specformer_encoder.interpreter import Interpreter
     from specformer_encoder.profiles import FloatArray, ProfileSet
     from specformer_encoder.raw import RawMatrix
+    from specformer_encoder.release import Release
     from specformer_index.search import ReferenceIndex
 
 logger = logging.getLogger(__name__)
 
 State = Literal["idle", "loading", "ready", "failed"]
 
-BATCH = 16
-"""Profiles embedded between two looks at the clock."""
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything heavy, ready for use."""
+    """Everything heavy, ready for use.
 
-    embedder: Embedder
+    Attributes
+    ----------
+    embedder
+        From what was read of profiles to their embeddings and types. Where `reader` is the network
+        in this process, it is an `Embedder`.
+    reader
+        Reads profiles.
+    """
+
+    embedder: Interpreter
+    reader: ProfileReader
     index: ReferenceIndex
     gene_sets: GeneSets
 
@@ -56,6 +73,11 @@ class Engine:
         Largest expression file accepted, as it lies and decompressed.
     own_files
         Whether the files are the caller's own, on their own machine, so that no cap applies.
+    batch, queue
+        Profiles read together, and profiles that may wait to be read (see `BatchQueue`).
+    connect
+        Given the opened release, returns what reads profiles; None = load the network into this
+        process.
     """
 
     def __init__(
@@ -66,15 +88,21 @@ class Engine:
         max_bytes: int = 1_000_000_000,
         max_inflated_bytes: int = 4_000_000_000,
         own_files: bool = False,
+        batch: int = BATCH,
+        queue: int = CAPACITY,
+        connect: Callable[[Release], ProfileReader] | None = None,
     ) -> None:
         self._release = release or from_environment("SPECFORMER_RELEASE")
         self._index = index or from_environment("SPECFORMER_INDEX")
         self._max_bytes = max_bytes
         self._max_inflated_bytes = max_inflated_bytes
         self._own_files = own_files
+        self._batch = batch
+        self._queue = queue
+        self._connect = connect
         self._loading = threading.Lock()
         self._started = threading.Event()
-        # One inference at a time: concurrent ones would only share the same cores and caches.
+        # One computation at a time: concurrent ones would only share the same cores and caches.
         self._busy = threading.Lock()
         self._loaded: Loaded | None = None
         self._problem: str | None = None
@@ -83,7 +111,7 @@ class Engine:
     def state(self) -> State:
         """Tell how far loading is."""
         if self._loaded is not None:
-            return "ready"
+            return "ready" if self._loaded.reader.available else "loading"
         if self._problem is not None:
             return "failed"
         return "loading" if self._started.is_set() else "idle"
@@ -117,6 +145,11 @@ class Engine:
                 self._loaded = self._load()
             return self._loaded
 
+    def close(self) -> None:
+        """Free what was loaded; nothing is answered afterwards."""
+        if self._loaded is not None:
+            self._loaded.reader.close()
+
     def open(self, path: Path) -> RawMatrix:
         """Open an expression file or folder; see `specformer_encoder.readers.read`."""
         from specformer_encoder.readers import OWN_FILES, Limits, read
@@ -143,20 +176,31 @@ class Engine:
     def embed(self, samples: Sequence[Sample], *, budget_s: float = float("inf")) -> None:
         """Give every sample its embedding, until the time budget is spent.
 
-        At least one batch is embedded; a sample left over is embedded when it is first used.
+        At least one batch is embedded; a sample left over is embedded when it is first used. So is
+        one that finds the server too busy after the first batch.
+
+        Raises
+        ------
+        SpecformerError
+            A profile cannot be read, or the server is too busy or not able to read any now.
         """
         import numpy as np
 
-        embedder = self.loaded().embedder
+        loaded = self.loaded()
         waiting = [sample for sample in samples if sample.embedding is None]
         deadline = time.monotonic() + budget_s
-        for start in range(0, len(waiting), BATCH):
+        for start in range(0, len(waiting), self._batch):
             if start and time.monotonic() > deadline:
                 return
-            batch = waiting[start : start + BATCH]
-            with self._busy:
-                reading = embedder.read(np.stack([sample.values for sample in batch]))
-                vectors = embedder.embeddings(reading)
+            batch = waiting[start : start + self._batch]
+            values = np.stack([sample.values for sample in batch])
+            try:
+                reading = result_of(loaded.reader.submit(values, timeout_s=TIMEOUT_S))
+            except BusyError:
+                if start:
+                    return
+                raise
+            vectors = loaded.embedder.embeddings(reading)
             for row, sample in enumerate(batch):
                 sample.reading, sample.embedding = reading.rows([row]), vectors[row]
 
@@ -184,13 +228,12 @@ class Engine:
 
     def _load(self) -> Loaded:
         began = time.monotonic()
-        from specformer_encoder.embedder import Embedder
         from specformer_encoder.gene_sets import GeneSets
         from specformer_index.search import ReferenceIndex
 
-        embedder = Embedder.load(self._release)
+        embedder, reader = self._open_release()
         index = ReferenceIndex.open(self._index, release_sha256=embedder.release.sha256)
-        loaded = Loaded(embedder, index, GeneSets.load())
+        loaded = Loaded(embedder, reader, index, GeneSets.load())
         self._problem = None
         logger.info(
             "ready in %.1f s: release %s, index %s",
@@ -199,6 +242,18 @@ class Engine:
             index.info.version,
         )
         return loaded
+
+    def _open_release(self) -> tuple[Interpreter, ProfileReader]:
+        if self._connect is not None:
+            from specformer_encoder.interpreter import Interpreter
+            from specformer_encoder.release import open_release
+
+            release = open_release(self._release)
+            return Interpreter.of(release), self._connect(release)
+        from specformer_encoder.embedder import Embedder
+
+        embedder = Embedder.load(self._release)
+        return embedder, BatchQueue(embedder.read, batch=self._batch, capacity=self._queue)
 
     def _load_quietly(self) -> None:
         try:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mcp.server.transport_security import TransportSecuritySettings
+    from starlette.types import ASGIApp
+
+    from specformer_mcp.engine import Engine
+    from specformer_mcp.paths import AllowedFolders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ORIGIN",
         help="further Origin header to accept (http), as https://example.org",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="web processes behind one process that holds the network (http); 0 = one for all",
+    )
     parser.add_argument("--release", type=Path, metavar="DIR", help="model release")
     parser.add_argument("--index", type=Path, metavar="DIR", help="reference index")
 
@@ -54,6 +70,17 @@ def run(args: argparse.Namespace) -> int:
         security = http_security(
             host=args.host, port=args.port, hosts=args.allow_host, origins=args.allow_origin
         )
+        if args.workers:
+            from specformer_mcp.workers import serve_workers
+
+            return serve_workers(
+                partial(_stateless_app, folders=folders, security=security),
+                host=args.host,
+                port=args.port,
+                workers=args.workers,
+                release=args.release,
+                index=args.index,
+            )
         serve_http(
             create_server(engine=engine, folders=folders),
             engine=engine,
@@ -69,3 +96,14 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _stateless_app(
+    engine: Engine, *, folders: AllowedFolders, security: TransportSecuritySettings
+) -> ASGIApp:
+    """Return what one of several web workers serves."""
+    from specformer_mcp.server import MCP_PATH, create_server
+
+    return create_server(engine=engine, folders=folders).streamable_http_app(
+        streamable_http_path=MCP_PATH, stateless_http=True, transport_security=security
+    )

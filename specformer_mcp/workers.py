@@ -1,0 +1,189 @@
+"""Several web workers behind one model process, for many clients at once.
+
+The workers parse requests, resolve genes, search the index and score pathways; the network lives in
+one process, which they ask (see `model_process`). All accept from one listening socket. They share
+no memory: a call may land on any of them, so the protocol is served without sessions, and samples
+live in a store on disk that all of them see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from specformer_encoder.errors import SpecformerError
+from specformer_mcp.engine import Engine
+from specformer_mcp.model_client import ModelClient
+from specformer_mcp.model_process import (
+    CANNOT_LOAD,
+    DRAIN_S,
+    ModelOptions,
+    leave_with_the_parent,
+    run_model,
+)
+from specformer_mcp.supervisor import Child, supervise
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from specformer_encoder.release import Release
+
+logger = logging.getLogger(__name__)
+
+MakeApp = Callable[[Engine], "ASGIApp"]
+WORKER_DRAIN_S = 6.0
+"""Seconds that running calls have to end; with the model's own, and some air, under ten."""
+_AIR_S = 1.0
+_BACKLOG = 512
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class WorkersError(SpecformerError):
+    """The mode with several workers cannot be used, or its address is taken."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a web worker is started with.
+
+    Attributes
+    ----------
+    model
+        Where the model process listens, and its release.
+    index
+        Folder of the index; None = the bundled one.
+    make_app
+        Given the engine, returns the application; a function at the top level of a module, or a
+        `functools.partial` of one.
+    """
+
+    model: ModelOptions
+    index: Path | None
+    make_app: MakeApp
+
+
+def serve_workers(
+    make_app: MakeApp,
+    *,
+    host: str,
+    port: int,
+    workers: int,
+    release: Path | None = None,
+    index: Path | None = None,
+    batch: int | None = None,
+    queue: int | None = None,
+) -> int:
+    """Serve until SIGTERM or an interrupt; running calls have `WORKER_DRAIN_S` to end then.
+
+    Parameters
+    ----------
+    make_app
+        As in `WorkerOptions`. It must serve without sessions.
+    host, port
+        Where to listen.
+    workers
+        Web processes.
+    release, index
+        Folders; None = the bundled ones.
+    batch, queue
+        Profiles read together, and profiles that may wait; None = `BatchQueue`'s.
+
+    Returns
+    -------
+    Exit code.
+
+    Raises
+    ------
+    WorkersError
+        The address cannot be bound, or this system has no Unix-domain sockets.
+    """
+    if not hasattr(socket, "AF_UNIX") or sys.platform == "win32":
+        raise WorkersError(
+            "Several workers need Unix-domain sockets, which this system does not have.",
+            "Serve without --workers.",
+        )
+    listener = _bind(host, port)
+    folder = Path(tempfile.mkdtemp(prefix="specformer-"))  # only its owner can enter
+    model = ModelOptions(socket=folder / "model.sock", release=release)
+    if batch is not None:
+        model = dataclasses.replace(model, batch=batch)
+    if queue is not None:
+        model = dataclasses.replace(model, queue=queue)
+    options = WorkerOptions(model=model, index=index, make_app=make_app)
+    # Each process computes one thing at a time; threads of the linear algebra would only collide.
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    parts = [
+        Child("specformer-web", run_worker, (options, listener)) for _ in range(max(1, workers))
+    ]
+    network = Child("specformer-model", run_model, (model,), fatal=frozenset({CANNOT_LOAD}))
+    try:
+        return supervise(
+            [([network], DRAIN_S), (parts, WORKER_DRAIN_S + _AIR_S)],
+        )
+    finally:
+        listener.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_worker(options: WorkerOptions, listener: socket.socket) -> None:
+    """Serve requests until SIGTERM or the parent's end; the whole of a web process."""
+    import uvicorn
+
+    leave_with_the_parent()
+    engine = Engine(
+        release=options.model.release,
+        index=options.index,
+        batch=options.model.batch,
+        connect=functools.partial(_connect, options.model.socket),
+    )
+    engine.start()
+    config = uvicorn.Config(
+        options.make_app(engine),
+        log_level="warning",
+        access_log=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=int(WORKER_DRAIN_S),
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        loading = engine.state == "loading"
+        engine.close()
+        if loading:
+            # The ordinary exit would stop the loading thread inside a C++ library, which then
+            # aborts the process; nothing is left to write.
+            os._exit(0)
+
+
+def _connect(path: Path, release: Release) -> ModelClient:
+    return ModelClient(path, release_sha256=release.sha256)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound, before any process is started."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise WorkersError(
+            f"{host}:{port} cannot be bound ({(error.strerror or str(error)).lower()}).",
+            "Stop what listens there, or give another --host or --port.",
+        ) from error
+    return listener
