@@ -88,13 +88,16 @@ def run_model(options: ModelOptions) -> None:
         timeout_graceful_shutdown=1,
     )
     logger.info("the model process has loaded %s", embedder.release.id)
+    code = 0
     try:
         uvicorn.Server(config).run()
+    except SystemExit as end:  # of SIGTERM, or because the socket cannot be bound
+        code = end.code if isinstance(end.code, int) else 1
     finally:
         options.socket.unlink(missing_ok=True)
         queue.close()
-        # Taking the libraries of the network down takes seconds on a busy machine.
-        os._exit(0)
+    # The ordinary end takes the libraries of the network down: seconds on a busy machine.
+    os._exit(code)
 
 
 def model_app(queue: BatchQueue, *, release_sha256: str) -> Starlette:
