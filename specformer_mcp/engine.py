@@ -187,7 +187,8 @@ class Engine:
         import numpy as np
 
         loaded = self.loaded()
-        waiting = [sample for sample in samples if sample.embedding is None]
+        release = loaded.embedder.release.sha256
+        waiting = [sample for sample in samples if not sample.is_embedded_by(release)]
         deadline = time.monotonic() + budget_s
         for start in range(0, len(waiting), self._batch):
             if start and time.monotonic() > deadline:
@@ -202,11 +203,12 @@ class Engine:
                 raise
             vectors = loaded.embedder.embeddings(reading)
             for row, sample in enumerate(batch):
-                sample.reading, sample.embedding = reading.rows([row]), vectors[row]
+                # A copy, so that one kept sample does not keep its whole batch alive.
+                sample.set_embedding(vectors[row].copy(), reading.rows([row]), release=release)
 
     def embedding(self, sample: Sample) -> FloatArray:
         """Return the (D,) embedding of a sample."""
-        if sample.embedding is None:
+        if not sample.is_embedded_by(self.loaded().embedder.release.sha256):
             self.embed([sample])
         assert sample.embedding is not None  # noqa: S101 - embed() has just set it
         return sample.embedding

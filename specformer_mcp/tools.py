@@ -106,9 +106,9 @@ def register_tools(
         with _errors_for_the_model("embed_sample"):
             profiles = _read(path, values, unit, sample)
             samples = [one for block in profiles for one in samples_of(block)]
-            for one in samples:
-                store.put(one)
+            store.recall(samples)
             engine.embed(samples, budget_s=EMBED_BUDGET_S)
+            store.put_many(samples)
             answer = analysis.embedded(engine, samples, profiles)
             return _answer(render.embedded(answer), answer)
 

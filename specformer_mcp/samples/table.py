@@ -1,0 +1,261 @@
+"""The samples on the disk: one LanceDB table that several server processes may share.
+
+Writers take turns with a lock file. A put takes 5 ms and is seen by all processes when it returns.
+LanceDB makes a version of every write: now and then the table is compacted and old versions are
+removed, so that it grows with its samples only. A table that cannot be read any more is set aside,
+and a new one begun: what it held can be embedded again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from specformer_mcp.samples.folder import make_private, only_writer
+from specformer_mcp.samples.records import LIGHT, Row, schema
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_NAME = "samples"
+_WAIT_S = 10.0
+_AT_ONCE = 128
+"""Rows written in one version: 128 × 66 kB."""
+_EVERY = 32
+"""Writes between two compactions."""
+_NO_SPACE = ("no space left", "os error 28", "permission denied", "os error 13", "read-only file")
+"""How Lance words what is wrong with the disk and not with the table."""
+
+
+class SampleTable:
+    """Rows by id, on the disk.
+
+    Parameters
+    ----------
+    folder
+        Where the table lies; made, and made private, on first use.
+    keep_versions_s
+        Seconds that a version is kept after another has taken its place, for those who read it.
+
+    Raises
+    ------
+    OSError, ValueError, RuntimeError
+        By every method: what LanceDB raises, depending on where it meets the trouble.
+    """
+
+    def __init__(self, folder: Path, *, keep_versions_s: float) -> None:
+        self.folder = folder
+        self._root = folder / _NAME
+        self._lock_file = folder / f"{_NAME}.lock"
+        self._forgotten = folder / f"{_NAME}.forgotten"
+        self._keep = timedelta(seconds=keep_versions_s)
+        self._opening = threading.Lock()
+        self._table: Any = None
+        self._writes = 0
+
+    def upsert(self, rows: Sequence[Row]) -> None:
+        """Write rows, each in place of an older one of its id."""
+        self._merge(rows, insert=True)
+
+    def update(self, rows: Sequence[Row]) -> None:
+        """Write rows in place of older ones; one that was deleted meanwhile stays so."""
+        self._merge(rows, insert=False)
+
+    def fetch(self, row_id: str) -> Row | None:
+        """Return the row of an id, or None."""
+        from lancedb.expr import col, lit
+
+        found = self._open().search().where(col("id") == lit(row_id)).limit(1).to_arrow()
+        rows: list[Row] = found.to_pylist()
+        return rows[0] if rows else None
+
+    def embedded(self, contents: Sequence[str]) -> dict[str, Row]:
+        """Return, by content, release and vectors of the rows that are embedded."""
+        from lancedb.expr import col
+
+        found: dict[str, Row] = {}
+        for start in range(0, len(contents), _AT_ONCE):
+            some = list(contents[start : start + _AT_ONCE])
+            rows = (
+                self._open()
+                .search()
+                .where(col("content").isin(some))
+                .select(["content", "release", "vectors"])
+                .limit(_AT_ONCE * 64)  # of several owners
+                .to_arrow()
+            )
+            found |= {r["content"]: r for r in rows.to_pylist() if r["vectors"] is not None}
+        return found
+
+    def light(self, owner: str | None = None) -> list[Row]:
+        """Return the small columns of an owner's rows, or of all."""
+        from lancedb.expr import col, lit
+
+        table = self._open()
+        query = table.search().select(list(LIGHT)).limit(max(1, table.count_rows()))
+        if owner is not None:
+            query = query.where(col("owner") == lit(owner))
+        rows: list[Row] = query.to_arrow().to_pylist()
+        return rows
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete rows."""
+        from lancedb.expr import col
+
+        if not ids:
+            return
+        with self._writing() as table:
+            for start in range(0, len(ids), _AT_ONCE):
+                table.delete(col("id").isin(list(ids[start : start + _AT_ONCE])))
+
+    def delete_unused(self, since: float) -> None:
+        """Delete the rows that were last used before a time."""
+        from lancedb.expr import col, lit
+
+        with self._writing() as table:
+            table.delete(col("used") < lit(since))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Delete rows, keep no older version that has them, and let other processes know."""
+        self.delete(ids)
+        self._forgotten.touch()
+        self.compact(keep=timedelta(0))
+
+    def forgotten(self) -> int:
+        """Return a number that changes whenever any process has forgotten something."""
+        try:
+            return self._forgotten.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def compact(self, *, keep: timedelta | None = None) -> None:
+        """Join small files and remove the versions that nobody reads any more."""
+        with self._writing() as table:
+            _optimize(table, self._keep if keep is None else keep)
+        self._writes = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it was written often enough since the last compaction."""
+        return self._writes >= _EVERY
+
+    def recover(self) -> bool:
+        """Find out whether the table can be read; if not, set it aside and begin anew.
+
+        Returns
+        -------
+        bool
+            Whether a new table was begun.
+        """
+        with self._locked():
+            self._table = None
+            try:
+                self._read_all(self._open(locked=True))
+            except Exception as error:
+                if is_about_the_disk(error):
+                    raise
+                self._set_aside(error)
+                self._table = None
+                self._open(locked=True)
+                return True
+        return False
+
+    def _open(self, *, locked: bool = False) -> Any:
+        if self._table is None:
+            with contextlib.nullcontext() if locked else self._locked(), self._opening:
+                if self._table is None:
+                    self._table = self._opened()
+        return self._table
+
+    def _opened(self) -> Any:
+        import lancedb
+
+        make_private(self._root)
+        # A second handle must see what the first has written.
+        database = lancedb.connect(str(self._root), read_consistency_interval=timedelta(0))
+        there = (self._root / f"{_NAME}.lance").exists()
+        table: Any = (
+            database.open_table(_NAME) if there else database.create_table(_NAME, schema=schema())
+        )
+        if table.schema.names != schema().names:
+            raise ValueError("the table has other columns than this version writes")
+        if table.version == 1:
+            # Without a declared key, concurrent upserts leave duplicates behind.
+            table.set_unenforced_primary_key("id")
+        return table
+
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        import lancedb  # noqa: F401 - takes seconds, in which nobody should wait for the lock
+
+        make_private(self.folder)
+        return only_writer(self._lock_file, wait_s=_WAIT_S)
+
+    def _merge(self, rows: Sequence[Row], *, insert: bool) -> None:
+        import pyarrow as pa
+
+        if not rows:
+            return
+        with self._writing() as table:
+            for start in range(0, len(rows), _AT_ONCE):
+                some = pa.Table.from_pylist(list(rows[start : start + _AT_ONCE]), schema=schema())
+                merge = table.merge_insert("id").when_matched_update_all()
+                if insert:
+                    merge = merge.when_not_matched_insert_all()
+                merge.execute(some)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Any]:
+        with self._locked():
+            yield self._open(locked=True)
+            self._writes += 1
+
+    @staticmethod
+    def _read_all(table: Any) -> None:
+        for batch in table.search().limit(max(1, table.count_rows())).to_batches():
+            batch.validate()
+
+    def _set_aside(self, error: Exception) -> None:
+        # One is kept, for whoever wants to look; it holds samples, so not more than that.
+        for old in self.folder.glob(f"{_NAME}.damaged-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        aside = self.folder / f"{_NAME}.damaged-{time.time_ns()}"
+        self._root.rename(aside)
+        logger.warning(
+            "The sample store in %s cannot be read (%s). It was set aside as %s and a new one "
+            "begun; samples that it held have to be embedded again.",
+            self.folder,
+            str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
+            aside.name,
+        )
+
+
+def is_about_the_disk(error: BaseException) -> bool:
+    """Tell whether the disk is full or closed to us, and the table itself may be sound."""
+    text = str(error).lower()
+    return any(words in text for words in _NO_SPACE)
+
+
+def _optimize(table: Any, keep: timedelta) -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        # It warns of a time that is short for concurrent readers; ours read within milliseconds,
+        # and writers hold the lock.
+        warnings.simplefilter("ignore")
+        table.optimize(cleanup_older_than=keep)
+
+
+def retried(work: Callable[[], T]) -> T:
+    """Do something once more if it fails: a version may be cleaned away under a slow reader."""
+    try:
+        return work()
+    except (OSError, ValueError, RuntimeError):
+        return work()
