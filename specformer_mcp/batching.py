@@ -77,6 +77,11 @@ class ProfileReader(Protocol):
         """Whether profiles can be read now."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """Profiles that wait to be read, of all callers."""
+        ...
+
     def submit(self, values: FloatArray, *, timeout_s: float = TIMEOUT_S) -> Future[Reading]:
         """Begin to read profiles.
 

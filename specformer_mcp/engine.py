@@ -121,6 +121,11 @@ class Engine:
         """Say why loading failed, if it did."""
         return self._problem
 
+    @property
+    def waiting(self) -> int:
+        """Count the profiles that wait to be read."""
+        return 0 if self._loaded is None else self._loaded.reader.waiting
+
     def start(self, *, delay_s: float = 0.0) -> None:
         """Begin loading in the background, once, `delay_s` seconds from now."""
         if self._started.is_set():

@@ -57,6 +57,7 @@ class ModelClient:
 
         self._start_s = start_s
         self._up = threading.Event()
+        self._waiting = 0
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
                 uds=str(socket),
@@ -77,6 +78,11 @@ class ModelClient:
         """Whether the model process answered when it was last asked."""
         return self._up.is_set()
 
+    @property
+    def waiting(self) -> int:
+        """Profiles of all workers that waited when the model process was last asked."""
+        return self._waiting
+
     def submit(self, values: FloatArray, *, timeout_s: float = TIMEOUT_S) -> Future[Reading]:
         """Send profiles to the model process; see `ProfileReader.submit`.
 
@@ -92,6 +98,8 @@ class ModelClient:
         self._watching.cancel()
         with contextlib.suppress(RuntimeError):
             self._portal.call(self._http.aclose)
+            # Calls that still wait for the model process are not waited for.
+            self._portal.call(self._portal.stop, True)
         self._exit.close()
 
     async def _read(self, values: FloatArray, timeout_s: float) -> Reading:
@@ -131,6 +139,7 @@ class ModelClient:
             with contextlib.suppress(ModelProcessError), _as_our_errors(self._up):
                 answer = await self._http.get("/ready", timeout=2)
                 answer.raise_for_status()
+                self._waiting = int(answer.json()["waiting"])
                 self._up.set()
             await anyio.sleep(_LOOK_S)
 

@@ -6,26 +6,26 @@ answered, so that a client that waits for `initialize` never waits for torch.
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import anyio
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
-from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from specformer_mcp import __version__
+from specformer_mcp import __version__, stdio_guard
+from specformer_mcp.calls import trace_calls
 from specformer_mcp.engine import Engine
 from specformer_mcp.paths import AllowedFolders
 from specformer_mcp.samples import SampleStore
 from specformer_mcp.tools import register_tools
 
 NAME = "specformer-mcp"
-MCP_PATH = "/mcp"
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _INSTRUCTIONS = (
     "Places a human bulk RNA-seq sample among real TCGA, TARGET and GTEx samples. Call "
     "embed_sample with a file path first; pass the handle it returns to nearest_cohorts, "
@@ -71,7 +71,7 @@ def create_server(
         version=__version__,
         log_level="WARNING",
         cache_hints={"tools/list": fixed, "server/discover": fixed},
-        middleware=[load_after_first_answer],
+        middleware=[load_after_first_answer, trace_calls],
     )
     register_tools(
         server,
@@ -93,57 +93,17 @@ def create_server(
     return server
 
 
-def http_security(
-    *, host: str, port: int, hosts: Sequence[str] = (), origins: Sequence[str] = ()
-) -> TransportSecuritySettings:
-    """Return the Host and Origin values that are accepted; all others are refused.
-
-    Set always and explicitly: the SDK accepts every Host when a server binds to a public address
-    without these settings.
+def serve_stdio(server: MCPServer[Any], *, wire: io.TextIOWrapper) -> None:
+    """Serve one client over stdin and the wire, until it goes.
 
     Parameters
     ----------
-    host, port
-        What the server binds to.
-    hosts, origins
-        Further values to accept, as ``specformer.example.org`` and ``https://example.org``.
+    server
+        What answers.
+    wire
+        From `specformer_mcp.stdio_guard.take_stdout`, called before anything was imported.
     """
-    names = [*LOOPBACK, f"[{host}]" if ":" in host else host]
-    accepted = [f"{name}:{port}" for name in dict.fromkeys(names)]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=[*accepted, *hosts],
-        allowed_origins=[*(f"http://{name}" for name in accepted), *origins],
-    )
-
-
-def serve_stdio(server: MCPServer[Any]) -> None:
-    """Serve one client over stdin and stdout; the SDK keeps stray prints off the wire."""
-    _log_to_stderr()
-    server.run("stdio")
-
-
-def serve_http(
-    server: MCPServer[Any],
-    *,
-    engine: Engine,
-    host: str,
-    port: int,
-    security: TransportSecuritySettings,
-) -> None:
-    """Serve streamable HTTP at ``/mcp``, with ``/health`` and ``/ready`` beside it."""
-    _log_to_stderr()
-    engine.start()
-    server.run(
-        "streamable-http",
-        host=host,
-        port=port,
-        streamable_http_path=MCP_PATH,
-        transport_security=security,
-    )
-
-
-def _log_to_stderr() -> None:
     # The SDK has given the root logger a handler that writes to stderr.
     logging.getLogger("specformer_mcp").setLevel(logging.INFO)
     logging.getLogger("specformer_index").setLevel(logging.INFO)
+    anyio.run(partial(stdio_guard.serve, server, wire=wire))

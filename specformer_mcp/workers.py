@@ -33,14 +33,14 @@ from specformer_mcp.model_process import (
 from specformer_mcp.supervisor import Child, supervise
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    import uvicorn
 
     from specformer_encoder.release import Release
 
 logger = logging.getLogger(__name__)
 
-MakeApp = Callable[[Engine], "ASGIApp"]
-WORKER_DRAIN_S = 6.0
+MakeConfig = Callable[[Engine], "uvicorn.Config"]
+WORKER_DRAIN_S = 6
 """Seconds that running calls have to end; with the model's own, and some air, under ten."""
 _AIR_S = 1.0
 _BACKLOG = 512
@@ -61,18 +61,18 @@ class WorkerOptions:
         Where the model process listens, and its release.
     index
         Folder of the index; None = the bundled one.
-    make_app
-        Given the engine, returns the application; a function at the top level of a module, or a
-        `functools.partial` of one.
+    make_config
+        Given the engine, returns the application and how uvicorn serves it; a function at the top
+        level of a module, or a `functools.partial` of one. Called in each worker.
     """
 
     model: ModelOptions
     index: Path | None
-    make_app: MakeApp
+    make_config: MakeConfig
 
 
 def serve_workers(
-    make_app: MakeApp,
+    make_config: MakeConfig,
     *,
     host: str,
     port: int,
@@ -86,7 +86,7 @@ def serve_workers(
 
     Parameters
     ----------
-    make_app
+    make_config
         As in `WorkerOptions`. It must serve without sessions.
     host, port
         Where to listen.
@@ -118,7 +118,7 @@ def serve_workers(
         model = dataclasses.replace(model, batch=batch)
     if queue is not None:
         model = dataclasses.replace(model, queue=queue)
-    options = WorkerOptions(model=model, index=index, make_app=make_app)
+    options = WorkerOptions(model=model, index=index, make_config=make_config)
     # Each process computes one thing at a time; threads of the linear algebra would only collide.
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
@@ -147,13 +147,9 @@ def run_worker(options: WorkerOptions, listener: socket.socket) -> None:
         connect=functools.partial(_connect, options.model.socket),
     )
     engine.start()
-    config = uvicorn.Config(
-        options.make_app(engine),
-        log_level="warning",
-        access_log=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=int(WORKER_DRAIN_S),
-    )
+    config = options.make_config(engine)
+    config.backlog = _BACKLOG
+    config.timeout_graceful_shutdown = WORKER_DRAIN_S
     try:
         uvicorn.Server(config).run(sockets=[listener])
     finally:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mcp.server.transport_security import TransportSecuritySettings
-    from starlette.types import ASGIApp
+    import uvicorn
 
     from specformer_mcp.engine import Engine
+    from specformer_mcp.http import HttpOptions
     from specformer_mcp.paths import AllowedFolders
+
+from specformer_mcp.stdio_guard import take_stdout
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,43 +53,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="web processes behind one process that holds the network (http); 0 = one for all",
     )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="bearer tokens to ask for (http): lines TOKEN or NAME TOKEN",
+    )
     parser.add_argument("--release", type=Path, metavar="DIR", help="model release")
     parser.add_argument("--index", type=Path, metavar="DIR", help="reference index")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until the client goes or the process is interrupted."""
+    # Before any library is imported: what libraries print must not reach the client.
+    wire = take_stdout() if args.transport == "stdio" else None
     from specformer_mcp.engine import Engine
     from specformer_mcp.paths import AllowedFolders
-    from specformer_mcp.server import create_server, http_security, serve_http, serve_stdio
+    from specformer_mcp.server import create_server, serve_stdio
 
     engine = Engine(release=args.release, index=args.index)
-    if args.transport == "stdio":
+    if wire is not None:
         folders = AllowedFolders.for_stdio(args.allow_dir)
-        serve_stdio(create_server(engine=engine, folders=folders))
+        serve_stdio(create_server(engine=engine, folders=folders), wire=wire)
     else:
+        from specformer_mcp.http import HttpOptions, read_tokens, serve_http
+
         folders = AllowedFolders.for_http(args.allow_dir)
-        security = http_security(
-            host=args.host, port=args.port, hosts=args.allow_host, origins=args.allow_origin
+        options = HttpOptions(
+            host=args.host,
+            port=args.port,
+            allow_hosts=tuple(args.allow_host),
+            allow_origins=tuple(args.allow_origin),
+            tokens=read_tokens(args.token_file) if args.token_file else {},
+            stateless=args.workers > 0,
         )
         if args.workers:
             from specformer_mcp.workers import serve_workers
 
             return serve_workers(
-                partial(_stateless_app, folders=folders, security=security),
+                partial(_web_worker, folders=folders, options=options, store=store),
                 host=args.host,
                 port=args.port,
                 workers=args.workers,
                 release=args.release,
                 index=args.index,
             )
-        serve_http(
-            create_server(engine=engine, folders=folders),
-            engine=engine,
-            host=args.host,
-            port=args.port,
-            security=security,
-        )
+        serve_http(create_server(engine=engine, folders=folders), engine=engine, options=options)
     if engine.state == "loading":
         # The client left during the background load. The interpreter's ordinary exit would stop
         # that thread inside a C++ library, which then aborts the process; nothing is left to
@@ -98,12 +109,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _stateless_app(
-    engine: Engine, *, folders: AllowedFolders, security: TransportSecuritySettings
-) -> ASGIApp:
-    """Return what one of several web workers serves."""
-    from specformer_mcp.server import MCP_PATH, create_server
+def _web_worker(engine: Engine, *, folders: AllowedFolders, options: HttpOptions) -> uvicorn.Config:
+    """Return how one of several web workers serves."""
+    from specformer_mcp.http.app import http_app, uvicorn_config
+    from specformer_mcp.samples import SampleStore
+    from specformer_mcp.server import create_server
 
-    return create_server(engine=engine, folders=folders).streamable_http_app(
-        streamable_http_path=MCP_PATH, stateless_http=True, transport_security=security
+    samples = SampleStore(directory=store)
+    app = http_app(
+        create_server(engine=engine, folders=folders, store=samples),
+        engine=engine,
+        options=options,
+        queue_depth=lambda: engine.waiting,
     )
+    return uvicorn_config(app, options=options)
