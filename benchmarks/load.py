@@ -22,6 +22,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -79,10 +80,14 @@ def bodies(number: int) -> list[tuple[bytes, bytes]]:
 class Client:
     """One MCP client: JSON-RPC over one HTTP connection."""
 
-    def __init__(self, url: str, seen: Seen) -> None:
+    def __init__(self, url: str, seen: Seen, number: int) -> None:
         self._url = url
         self._seen = seen
-        self._http = httpx.AsyncClient(headers=HEADERS, timeout=60)
+        # An address of its own, as real clients have: the server limits the rate of each.
+        own = httpx.AsyncHTTPTransport(
+            local_address=f"127.0.{1 + number // 250}.{1 + number % 250}"
+        )
+        self._http = httpx.AsyncClient(headers=HEADERS, timeout=60, transport=own)
 
     async def open(self) -> None:
         """Shake hands; a server with sessions gives one."""
@@ -184,8 +189,8 @@ async def watch(pid: int, memory: list[tuple[float, dict[int, float]]]) -> None:
         await asyncio.sleep(SAMPLE_EVERY_S)
 
 
-def start_server(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a server on a free port; return it and its address."""
+def start_server(options: argparse.Namespace, data: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server on a free port, its sample store in `data`; return it and its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -193,7 +198,8 @@ def start_server(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes], 
     command += ["--port", str(port), *options.server]
     if options.workers:
         command += ["--workers", str(options.workers)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "XDG_DATA_HOME": data}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     base = f"http://127.0.0.1:{port}"
     return process, base
 
@@ -221,7 +227,7 @@ async def load(base: str, pid: int, options: argparse.Namespace) -> None:
         f"{options.clients} clients, {options.minutes:g} min, inline profiles of {size:.0f} bytes"
     )
     seen, memory = Seen(), []
-    clients = [Client(f"{base}/mcp", seen) for _ in range(options.clients)]
+    clients = [Client(f"{base}/mcp", seen, n) for n in range(options.clients)]
     await asyncio.gather(*(client.open() for client in clients))
     cpu = {p: cpu_s(p) for p in descendants(pid)}
     own = time.process_time()
@@ -284,15 +290,16 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.0, help="mean seconds between calls")
     parser.add_argument("server", nargs="*", help="further options of `specformer serve`, after --")
     options = parser.parse_args()
-    process, base = start_server(options)
-    try:
-        wait_until_ready(process, base)
-        asyncio.run(load(base, process.pid, options))
-    finally:
-        began = time.perf_counter()
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
-        print(f"ended in {time.perf_counter() - began:.1f} s")
+    with tempfile.TemporaryDirectory() as data:
+        process, base = start_server(options, data)
+        try:
+            wait_until_ready(process, base)
+            asyncio.run(load(base, process.pid, options))
+        finally:
+            began = time.perf_counter()
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+            print(f"ended in {time.perf_counter() - began:.1f} s")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specformer_encoder.errors import SpecformerError
-from specformer_mcp.engine import Engine
+from specformer_mcp.engine import Engine, from_environment
 from specformer_mcp.model_client import ModelClient
 from specformer_mcp.model_process import (
     CANNOT_LOAD,
@@ -93,7 +93,7 @@ def serve_workers(
     workers
         Web processes.
     release, index
-        Folders; None = the bundled ones.
+        Folders; None = as for `Engine`.
     batch, queue
         Profiles read together, and profiles that may wait; None = `BatchQueue`'s.
 
@@ -113,6 +113,7 @@ def serve_workers(
         )
     listener = _bind(host, port)
     folder = Path(tempfile.mkdtemp(prefix="specformer-"))  # only its owner can enter
+    release = release or from_environment("SPECFORMER_RELEASE")
     model = ModelOptions(socket=folder / "model.sock", release=release)
     if batch is not None:
         model = dataclasses.replace(model, batch=batch)

@@ -88,8 +88,10 @@ def run(args: argparse.Namespace) -> int:
             stateless=args.workers > 0,
         )
         if args.workers:
+            from specformer_mcp.samples.folder import data_folder
             from specformer_mcp.workers import serve_workers
 
+            store = data_folder() / "samples"
             return serve_workers(
                 partial(_web_worker, folders=folders, options=options, store=store),
                 host=args.host,
@@ -109,7 +111,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _web_worker(engine: Engine, *, folders: AllowedFolders, options: HttpOptions) -> uvicorn.Config:
+def _web_worker(
+    engine: Engine, *, folders: AllowedFolders, options: HttpOptions, store: Path
+) -> uvicorn.Config:
     """Return how one of several web workers serves."""
     from specformer_mcp.http.app import http_app, uvicorn_config
     from specformer_mcp.samples import SampleStore
