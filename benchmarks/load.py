@@ -66,11 +66,14 @@ def bodies(number: int) -> list[tuple[bytes, bytes]]:
     made = []
     for i in range(number):
         row = profiles[i % len(profiles)]
-        values = {
-            gene: round(float(value) * draw.lognormvariate(0, 0.3), 3)
+        noisy = {
+            gene: float(value) * draw.lognormvariate(0, 0.3)
             for gene, value in zip(vocabulary().ensembl_ids, row, strict=True)
             if value == value
         }
+        # Somewhat less than a million in all, whatever the one gene is given.
+        share = 980_000 / sum(noisy.values())
+        values = {gene: round(share * value, 3) for gene, value in noisy.items()}
         values[max(values, key=lambda gene: values[gene])] = MARK
         before, after = json.dumps(values, separators=(",", ":")).split(str(MARK))
         made.append((before.encode(), after.encode()))

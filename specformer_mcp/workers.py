@@ -1,9 +1,9 @@
 """Several web workers behind one model process, for many clients at once.
 
 The workers parse requests, resolve genes, search the index and score pathways; the network lives in
-one process, which they ask (see `model_process`). All accept from one listening socket. They share
-no memory: a call may land on any of them, so the protocol is served without sessions, and samples
-live in a store on disk that all of them see.
+one process, which they ask (see `model_process`). They share the port and no memory: a call may land
+on any of them, so the protocol is served without sessions, and samples live in a store on disk that
+all of them see.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ def serve_workers(
             "Several workers need Unix-domain sockets, which this system does not have.",
             "Serve without --workers.",
         )
-    listener = _bind(host, port)
+    workers = max(1, workers)
+    listeners = _bind(host, port, workers)
     folder = Path(tempfile.mkdtemp(prefix="specformer-"))  # only its owner can enter
     release = release or from_environment("SPECFORMER_RELEASE")
     model = ModelOptions(socket=folder / "model.sock", release=release)
@@ -124,15 +125,15 @@ def serve_workers(
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
     parts = [
-        Child("specformer-web", run_worker, (options, listener)) for _ in range(max(1, workers))
+        Child(f"specformer-web-{number}", run_worker, (options, listener))
+        for number, listener in enumerate(listeners, start=1)
     ]
     network = Child("specformer-model", run_model, (model,), fatal=frozenset({CANNOT_LOAD}))
     try:
-        return supervise(
-            [([network], DRAIN_S), (parts, WORKER_DRAIN_S + _AIR_S)],
-        )
+        return supervise([([network], DRAIN_S), (parts, WORKER_DRAIN_S + _AIR_S)])
     finally:
-        listener.close()
+        for listener in listeners:
+            listener.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -166,21 +167,40 @@ def _connect(path: Path, release: Release) -> ModelClient:
     return ModelClient(path, release_sha256=release.sha256)
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound, before any process is started."""
+def _bind(host: str, port: int, number: int) -> list[socket.socket]:
+    """Return a listening socket for each worker, before any process is started.
+
+    On Linux each has its own queue, over which the kernel spreads the connections: of one common
+    queue an idle worker takes all that it finds, and with clients that keep their connections one
+    worker would do nearly all the work. The parent keeps the sockets open, so connections to a
+    worker that died wait for its successor.
+    """
+    spread = sys.platform == "linux" and number > 1
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            listener.listen(_BACKLOG)
-        except BaseException:
-            listener.close()
-            raise
+        # Sockets that share a port do not notice another server's that do; this one does.
+        first = _listen(family, host, port, shared=False)
+        if not spread:
+            return [first, *(first.dup() for _ in range(number - 1))]
+        port = first.getsockname()[1]
+        first.close()
+        return [_listen(family, host, port, shared=True) for _ in range(number)]
     except OSError as error:
         raise WorkersError(
             f"{host}:{port} cannot be bound ({(error.strerror or str(error)).lower()}).",
             "Stop what listens there, or give another --host or --port.",
         ) from error
+
+
+def _listen(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -> socket.socket:
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
     return listener
