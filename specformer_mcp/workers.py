@@ -1,9 +1,9 @@
 """Several web workers behind one model process, for many clients at once.
 
-The workers parse requests, resolve genes, search the index and score pathways; the network lives in
-one process, which they ask (see `model_process`). They share the port and no memory: a call may land
-on any of them, so the protocol is served without sessions, and samples live in a store on disk that
-all of them see.
+The workers parse requests, resolve genes, search the index and score pathways; the network lives
+in one process, which they ask (see `model_process`). They share the port and no memory: a call may
+land on any of them, so the protocol is served without sessions, and samples live in a store on disk
+that all of them see.
 """
 
 from __future__ import annotations
