@@ -154,6 +154,7 @@ class BatchQueue:
         self._draining = False
         self._closed = False
         self._seconds = _FIRST_GUESS_S
+        self._reading = 0
         self._done = 0
         # An executor's thread, unlike a daemon, is waited for when the interpreter ends: one that
         # were stopped inside a C++ library would take the process down with it.
@@ -169,6 +170,11 @@ class BatchQueue:
         """Profiles that wait."""
         with self._changed:
             return self._count()
+
+    @property
+    def reading(self) -> int:
+        """Profiles that are being read."""
+        return self._reading
 
     @property
     def done(self) -> int:
@@ -214,9 +220,10 @@ class BatchQueue:
     def _drain(self) -> None:
         while entries := self._next_batch():
             began = self._clock()
+            number = self._reading
             _answer(entries, self._read)
-            number = sum(len(entry.values) for entry in entries)
             with self._changed:
+                self._reading = 0
                 self._done += number
                 each = (self._clock() - began) / number
                 self._seconds = _MEMORY * self._seconds + (1 - _MEMORY) * each
@@ -243,6 +250,7 @@ class BatchQueue:
                 batch.append(entry)
                 number += size
             self._draining = bool(batch)
+            self._reading = number
             return batch
 
 

@@ -144,7 +144,12 @@ def model_app(queue: BatchQueue, *, release_sha256: str) -> Starlette:
 
     async def ready(_: Request) -> Response:
         return JSONResponse(
-            {"release_sha256": release_sha256, "waiting": queue.waiting, "done": queue.done}
+            {
+                "release_sha256": release_sha256,
+                "waiting": queue.waiting,
+                "reading": queue.reading,
+                "done": queue.done,
+            }
         )
 
     routes = [Route("/read", read, methods=["POST"]), Route("/ready", ready, methods=["GET"])]
