@@ -199,8 +199,7 @@ def start_server(options: argparse.Namespace, data: str) -> tuple[subprocess.Pop
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "specformer_mcp", "serve", "--transport", "http"]
     command += ["--port", str(port), *options.server]
-    if options.workers:
-        command += ["--workers", str(options.workers)]
+    command += ["--workers", str(options.workers)]
     environment = {"OMP_NUM_THREADS": "1", **os.environ, "XDG_DATA_HOME": data}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     base = f"http://127.0.0.1:{port}"
@@ -287,7 +286,7 @@ def slope(points: list[tuple[float, float]]) -> float:
 def main() -> None:
     """Start the server, load it, end it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=2, help="0 = one process for all")
+    parser.add_argument("--workers", type=int, default=2, help="1 = one process for all")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--pause", type=float, default=0.0, help="mean seconds between calls")

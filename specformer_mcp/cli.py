@@ -18,6 +18,7 @@ from specformer_mcp import __version__
 
 COMMANDS: dict[str, str] = {
     "serve": "serve the four tools over MCP (stdio or streamable HTTP)",
+    "doctor": "say what is wrong with this installation, and how to mend it",
     "report": "read one expression file and print the whole report",
     "inspect": "say how a file is read: format, samples, unit, genes",
     "embed": "give the embedding of every sample of the files",

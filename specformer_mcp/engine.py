@@ -7,6 +7,7 @@ thread, and whoever needs the result waits for it. The command line uses the sam
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -17,15 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from specformer_encoder.errors import SpecformerError
-from specformer_mcp.batching import (
-    BATCH,
-    CAPACITY,
-    TIMEOUT_S,
-    BatchQueue,
-    BusyError,
-    ProfileReader,
-    result_of,
-)
+from specformer_mcp.batching import BATCH, CAPACITY
+from specformer_mcp.local_model import LocalModel
+from specformer_mcp.readers import BusyError, ProfileReader, result_of
 from specformer_mcp.samples import Sample, handle_of
 
 if TYPE_CHECKING:
@@ -35,11 +30,15 @@ if TYPE_CHECKING:
     from specformer_encoder.profiles import FloatArray, ProfileSet
     from specformer_encoder.raw import RawMatrix
     from specformer_encoder.release import Release
+    from specformer_encoder.unexpected import UnexpectedGenes
     from specformer_index.search import ReferenceIndex
 
 logger = logging.getLogger(__name__)
 
 State = Literal["idle", "loading", "ready", "failed"]
+
+Watch = Callable[[int, int], None]
+"""Is told (done, total) between batches; raises to stop the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +177,27 @@ class Engine:
 
         return profiles_from_values(values, sample=sample, unit=unit)
 
-    def embed(self, samples: Sequence[Sample], *, budget_s: float = float("inf")) -> None:
+    def embed(
+        self,
+        samples: Sequence[Sample],
+        *,
+        budget_s: float = float("inf"),
+        watch: Watch | None = None,
+    ) -> None:
         """Give every sample its embedding, until the time budget is spent.
 
         At least one batch is embedded; a sample left over is embedded when it is first used. So is
         one that finds the server too busy after the first batch.
+
+        Parameters
+        ----------
+        samples
+            Those that have an embedding cost nothing.
+        budget_s
+            Seconds after which no further batch is begun.
+        watch
+            Is told after every batch how many of the samples have their embedding, and while
+            waiting for one; what it raises stops the work.
 
         Raises
         ------
@@ -195,13 +210,15 @@ class Engine:
         release = loaded.embedder.release.sha256
         waiting = [sample for sample in samples if not sample.is_embedded_by(release)]
         deadline = time.monotonic() + budget_s
+        done = len(samples) - len(waiting)
         for start in range(0, len(waiting), self._batch):
             if start and time.monotonic() > deadline:
                 return
             batch = waiting[start : start + self._batch]
             values = np.stack([sample.values for sample in batch])
+            look = None if watch is None else functools.partial(watch, done + start, len(samples))
             try:
-                reading = result_of(loaded.reader.submit(values, timeout_s=TIMEOUT_S))
+                reading = result_of(loaded.reader.submit(values), look=look)
             except BusyError:
                 if start:
                     return
@@ -210,6 +227,8 @@ class Engine:
             for row, sample in enumerate(batch):
                 # A copy, so that one kept sample does not keep its whole batch alive.
                 sample.set_embedding(vectors[row].copy(), reading.rows([row]), release=release)
+            if watch is not None:
+                watch(done + start + len(batch), len(samples))
 
     def embedding(self, sample: Sample) -> FloatArray:
         """Return the (D,) embedding of a sample."""
@@ -224,6 +243,22 @@ class Engine:
         assert sample.reading is not None  # noqa: S101 - embedding() has just set it
         with self._busy:
             return self.loaded().embedder.predict(sample.reading)[0]
+
+    def predictions(self, samples: Sequence[Sample]) -> list[TypePrediction]:
+        """Return the cancer types of samples, all at once."""
+        from specformer_encoder.reading import Reading
+
+        if not samples:
+            return []
+        self.embed(samples)
+        readings = [sample.reading for sample in samples if sample.reading is not None]
+        with self._busy:
+            return self.loaded().embedder.predict(Reading.join(readings))
+
+    def unexpected_genes(self, sample: Sample, *, top: int, surprisal: bool) -> UnexpectedGenes:
+        """Return the genes that the rest of a sample's profile does not explain."""
+        reader = self.loaded().reader
+        return result_of(reader.explain(sample.values, top=top, surprisal=surprisal))
 
     def pathway_scores(self, sample: Sample) -> FloatArray:
         """Return the (P,) direct ssGSEA scores of a sample; NaN = could not be scored."""
@@ -260,7 +295,7 @@ class Engine:
         from specformer_encoder.embedder import Embedder
 
         embedder = Embedder.load(self._release)
-        return embedder, BatchQueue(embedder.read, batch=self._batch, capacity=self._queue)
+        return embedder, LocalModel(embedder, batch=self._batch, capacity=self._queue)
 
     def _load_quietly(self) -> None:
         try:

@@ -17,14 +17,15 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from specformer_encoder.errors import ExpressionValueError, SpecformerError
-from specformer_mcp.batching import TIMEOUT_S, BusyError, OverdueError, overdue
 from specformer_mcp.model_process import RELEASE_HEADER, TIMEOUT_HEADER
+from specformer_mcp.readers import TIMEOUT_S, BusyError, OverdueError, overdue
 
 if TYPE_CHECKING:
     import httpx
 
     from specformer_encoder.profiles import FloatArray
     from specformer_encoder.reading import Reading
+    from specformer_encoder.unexpected import UnexpectedGenes
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,13 @@ class ModelClient:
         except RuntimeError as error:  # the portal is closed
             raise BusyError("The server is stopping.", retry_after_s=10) from error
 
+    def explain(self, values: FloatArray, *, top: int, surprisal: bool) -> Future[UnexpectedGenes]:
+        """Have a profile explained by the model process; see `ProfileReader.explain`."""
+        try:
+            return self._portal.start_task_soon(self._explain, values, top, surprisal)
+        except RuntimeError as error:
+            raise BusyError("The server is stopping.", retry_after_s=10) from error
+
     def close(self) -> None:
         """Give up what runs and close the connections."""
         self._watching.cancel()
@@ -107,21 +115,36 @@ class ModelClient:
 
         from specformer_encoder.reading import Reading
 
+        answer = await self._post("/read", values, timeout_s)
+        with np.load(io.BytesIO(answer.content), allow_pickle=False) as arrays:
+            return Reading(**arrays)
+
+    async def _explain(self, values: FloatArray, top: int, surprisal: bool) -> UnexpectedGenes:
+        from specformer_encoder.unexpected import UnexpectedGene, UnexpectedGenes
+
+        answer = await self._post(f"/explain?top={top}&surprisal={surprisal}", values, TIMEOUT_S)
+        told = answer.json()
+        lists = {name: [UnexpectedGene(**gene) for gene in told[name]] for name in ("has", "lacks")}
+        return UnexpectedGenes(**(told | lists))
+
+    async def _post(self, path: str, values: FloatArray, timeout_s: float) -> httpx.Response:
+        """Send profiles and return the answer, or raise what it says."""
+        import numpy as np
+
         body = io.BytesIO()
         np.save(body, values, allow_pickle=False)
         with anyio.move_on_after(timeout_s):
             await self._wait_until_up()
             with _as_our_errors(self._up):
                 answer = await self._http.post(
-                    "/read",
+                    path,
                     content=body.getvalue(),
                     headers={TIMEOUT_HEADER: f"{timeout_s:.3f}"},
                     timeout=None,
                 )
             if answer.status_code != HTTPStatus.OK:
                 raise _error_of(answer)
-            with np.load(io.BytesIO(answer.content), allow_pickle=False) as arrays:
-                return Reading(**arrays)
+            return answer
         raise overdue(timeout_s)
 
     async def _wait_until_up(self) -> None:

@@ -1,10 +1,10 @@
 """The process that holds the network, for web workers that do not.
 
 One process loads the network once; the workers ask it over HTTP on a Unix-domain socket that only
-their user can reach. Profiles come as one ``.npy`` array, the reading goes back as ``.npz``; both
-are read without pickle. Statuses: 200 read; 409 another release than the caller's; 422 the profiles
-cannot be read; 503 the queue is full, with Retry-After; 504 the profiles waited too long. A caller
-that closes the connection withdraws its profiles.
+their user can reach. Profiles come as one ``.npy`` array, the reading goes back as ``.npz``, both
+read without pickle, other answers as JSON. Statuses: 200 done; 409 another release than the
+caller's; 422 the profiles cannot be read; 503 no room, with Retry-After; 504 the profiles waited
+too long. A caller that closes the connection withdraws its profiles.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from specformer_encoder.errors import SpecformerError
-from specformer_mcp.batching import BATCH, CAPACITY, TIMEOUT_S, BatchQueue, BusyError, OverdueError
+from specformer_mcp.batching import BATCH, CAPACITY
+from specformer_mcp.local_model import LocalModel
+from specformer_mcp.readers import TIMEOUT_S, BusyError, OverdueError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from specformer_encoder.reading import Reading
+    Answer = Callable[[Request], Awaitable[Response]]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,8 @@ CANNOT_LOAD = 4
 """Exit code of a model process whose release cannot be opened: starting it again is no use."""
 DRAIN_S = 2.0
 _KEEP_ALIVE_S = 3600
+_GONE = 499
+"""Status of an answer that nobody hears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +82,9 @@ def run_model(options: ModelOptions) -> None:
     except SpecformerError as error:
         logger.error("the model process cannot load its release: %s", error)
         sys.exit(CANNOT_LOAD)
-    queue = BatchQueue(embedder.read, batch=options.batch, capacity=options.queue)
+    model = LocalModel(embedder, batch=options.batch, capacity=options.queue)
     config = uvicorn.Config(
-        model_app(queue, release_sha256=embedder.release.sha256),
+        model_app(model, release_sha256=embedder.release.sha256),
         uds=str(options.socket),
         log_level="warning",
         access_log=False,
@@ -95,18 +101,18 @@ def run_model(options: ModelOptions) -> None:
         code = end.code if isinstance(end.code, int) else 1
     finally:
         options.socket.unlink(missing_ok=True)
-        queue.close()
+        model.close()
     # The ordinary end takes the libraries of the network down: seconds on a busy machine.
     os._exit(code)
 
 
-def model_app(queue: BatchQueue, *, release_sha256: str) -> Starlette:
+def model_app(model: LocalModel, *, release_sha256: str) -> Starlette:
     """Return the application of the model process.
 
     Parameters
     ----------
-    queue
-        What reads.
+    model
+        What computes.
     release_sha256
         Hash of its release; callers with another are refused.
     """
@@ -116,44 +122,65 @@ def model_app(queue: BatchQueue, *, release_sha256: str) -> Starlette:
     from starlette.routing import Route
 
     async def read(request: Request) -> Response:
-        theirs = request.headers.get(RELEASE_HEADER)
-        if theirs != release_sha256:
-            return _refusal(
-                409,
-                f"The model process holds the release {release_sha256[:12]}, the worker "
-                f"{str(theirs)[:12]}.",
-                "Start the server again: its release was replaced.",
-            )
         values = np.load(io.BytesIO(await request.body()), allow_pickle=False)
         timeout_s = float(request.headers.get(TIMEOUT_HEADER, TIMEOUT_S))
-        try:
-            future = queue.submit(values, timeout_s=timeout_s)
-            reading = await _unless_gone(future, request.receive)
-        except BusyError as error:
-            headers = {"Retry-After": str(error.retry_after_s)}
-            return _refusal(503, error.problem, error.remedy, headers)
-        except OverdueError as error:
-            return _refusal(504, error.problem, error.remedy)
-        except SpecformerError as error:
-            return _refusal(422, error.problem, error.remedy)
-        if reading is None:  # nobody hears this
-            return Response(status_code=499)
+        reading = await _unless_gone(model.submit(values, timeout_s=timeout_s), request.receive)
+        if reading is None:
+            return Response(status_code=_GONE)
         body = io.BytesIO()
         np.savez(body, **asdict(reading))
         return Response(body.getvalue(), media_type="application/octet-stream")
+
+    async def explain(request: Request) -> Response:
+        values = np.load(io.BytesIO(await request.body()), allow_pickle=False)
+        asked = request.query_params
+        future = model.explain(
+            values, top=int(asked["top"]), surprisal=asked["surprisal"] == "True"
+        )
+        found = await _unless_gone(future, request.receive)
+        return Response(status_code=_GONE) if found is None else JSONResponse(asdict(found))
+
+    def of_this_release(answer: Answer) -> Answer:
+        """Refuse callers with another release; turn errors into refusals."""
+
+        async def checked(request: Request) -> Response:
+            theirs = request.headers.get(RELEASE_HEADER)
+            if theirs != release_sha256:
+                return _refusal(
+                    409,
+                    f"The model process holds the release {release_sha256[:12]}, the worker "
+                    f"{str(theirs)[:12]}.",
+                    "Start the server again: its release was replaced.",
+                )
+            try:
+                return await answer(request)
+            except BusyError as error:
+                headers = {"Retry-After": str(error.retry_after_s)}
+                return _refusal(503, error.problem, error.remedy, headers)
+            except OverdueError as error:
+                return _refusal(504, error.problem, error.remedy)
+            except SpecformerError as error:
+                return _refusal(422, error.problem, error.remedy)
+
+        return checked
 
     async def ready(_: Request) -> Response:
         return JSONResponse(
             {
                 "release_sha256": release_sha256,
-                "waiting": queue.waiting,
-                "reading": queue.reading,
-                "done": queue.done,
+                "waiting": model.waiting,
+                "reading": model.reading,
+                "done": model.done,
             }
         )
 
-    routes = [Route("/read", read, methods=["POST"]), Route("/ready", ready, methods=["GET"])]
-    return Starlette(routes=routes)
+    return Starlette(
+        routes=[
+            Route("/read", of_this_release(read), methods=["POST"]),
+            Route("/explain", of_this_release(explain), methods=["POST"]),
+            Route("/ready", ready, methods=["GET"]),
+        ]
+    )
 
 
 def _refusal(
@@ -164,24 +191,22 @@ def _refusal(
     return JSONResponse({"problem": problem, "remedy": remedy}, status, headers)
 
 
-async def _unless_gone(
-    future: Future[Reading], receive: Callable[[], Awaitable[Any]]
-) -> Reading | None:
-    """Wait for a reading; None if the caller closed the connection first, and cancel it then."""
+async def _unless_gone(future: Future[T], receive: Callable[[], Awaitable[Any]]) -> T | None:
+    """Wait for an answer; None if the caller closed the connection first, and cancel it then."""
 
     async def gone() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    reading = asyncio.wrap_future(future)
+    answer = asyncio.wrap_future(future)
     leaving = asyncio.create_task(gone())
-    either: set[asyncio.Future[Any]] = {reading, leaving}
+    either: set[asyncio.Future[Any]] = {answer, leaving}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        return reading.result() if reading.done() else None
+        return answer.result() if answer.done() else None
     finally:
         leaving.cancel()
-        reading.cancel()  # does nothing to what is done
+        answer.cancel()  # does nothing to what is done
 
 
 def leave_with_the_parent() -> None:

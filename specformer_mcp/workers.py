@@ -30,6 +30,7 @@ from specformer_mcp.model_process import (
     leave_with_the_parent,
     run_model,
 )
+from specformer_mcp.readers import ProfileReader
 from specformer_mcp.supervisor import Child, supervise
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MakeConfig = Callable[[Engine], "uvicorn.Config"]
+Connect = Callable[["Release"], ProfileReader]
+MakeWorker = Callable[[Connect], tuple[Engine, "uvicorn.Config"]]
 WORKER_DRAIN_S = 6
 """Seconds that running calls have to end; with the model's own, and some air, under ten."""
 _AIR_S = 1.0
@@ -51,34 +53,13 @@ class WorkersError(SpecformerError):
     """The mode with several workers cannot be used, or its address is taken."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What a web worker is started with.
-
-    Attributes
-    ----------
-    model
-        Where the model process listens, and its release.
-    index
-        Folder of the index; None = the bundled one.
-    make_config
-        Given the engine, returns the application and how uvicorn serves it; a function at the top
-        level of a module, or a `functools.partial` of one. Called in each worker.
-    """
-
-    model: ModelOptions
-    index: Path | None
-    make_config: MakeConfig
-
-
 def serve_workers(
-    make_config: MakeConfig,
+    make_worker: MakeWorker,
     *,
     host: str,
     port: int,
     workers: int,
     release: Path | None = None,
-    index: Path | None = None,
     batch: int | None = None,
     queue: int | None = None,
 ) -> int:
@@ -86,14 +67,16 @@ def serve_workers(
 
     Parameters
     ----------
-    make_config
-        As in `WorkerOptions`. It must serve without sessions.
+    make_worker
+        Called in each worker with what gives its engine the way to the model process (`connect` of
+        `Engine`); returns the engine and how uvicorn serves it, without sessions. A function at the
+        top level of a module, or a `functools.partial` of one.
     host, port
         Where to listen.
     workers
         Web processes.
-    release, index
-        Folders; None = as for `Engine`.
+    release
+        Folder; None = as for `Engine`.
     batch, queue
         Profiles read together, and profiles that may wait; None = `BatchQueue`'s.
 
@@ -120,12 +103,11 @@ def serve_workers(
         model = dataclasses.replace(model, batch=batch)
     if queue is not None:
         model = dataclasses.replace(model, queue=queue)
-    options = WorkerOptions(model=model, index=index, make_config=make_config)
     # Each process computes one thing at a time; threads of the linear algebra would only collide.
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
     parts = [
-        Child(f"specformer-web-{number}", run_worker, (options, listener))
+        Child(f"specformer-web-{number}", run_worker, (make_worker, model.socket, listener))
         for number, listener in enumerate(listeners, start=1)
     ]
     network = Child("specformer-model", run_model, (model,), fatal=frozenset({CANNOT_LOAD}))
@@ -137,19 +119,23 @@ def serve_workers(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_worker(options: WorkerOptions, listener: socket.socket) -> None:
-    """Serve requests until SIGTERM or the parent's end; the whole of a web process."""
+def run_worker(make_worker: MakeWorker, model: Path, listener: socket.socket) -> None:
+    """Serve requests until SIGTERM or the parent's end; the whole of a web process.
+
+    Parameters
+    ----------
+    make_worker
+        See `serve_workers`.
+    model
+        Where the model process listens.
+    listener
+        Where requests come in.
+    """
     import uvicorn
 
     leave_with_the_parent()
-    engine = Engine(
-        release=options.model.release,
-        index=options.index,
-        batch=options.model.batch,
-        connect=functools.partial(_connect, options.model.socket),
-    )
+    engine, config = make_worker(functools.partial(_connect, model))
     engine.start()
-    config = options.make_config(engine)
     config.backlog = _BACKLOG
     config.timeout_graceful_shutdown = WORKER_DRAIN_S
     try:

@@ -12,9 +12,10 @@ from server_support import engine
 from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.profiles import load_profiles
 from specformer_encoder.reading import Reading
-from specformer_mcp.batching import BatchQueue, BusyError, OverdueError, result_of
+from specformer_mcp.batching import BatchQueue
 from specformer_mcp.engine import Engine, samples_of
 from specformer_mcp.paths import examples_dir
+from specformer_mcp.readers import BusyError, OverdueError, result_of
 
 WAIT_S = 60
 

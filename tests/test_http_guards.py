@@ -152,11 +152,15 @@ def test_garbage_does_not_end_the_server(server):
         b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
         *(draw.randbytes(draw.randrange(1, 3000)) for _ in range(40)),
     ]
-    for opening in openings:
+
+    def answer_to(opening):
         with connection(server) as plug:
             plug.sendall(opening)
-            answer, _ = read_all(plug, within_s=8)
-        assert answer == b"" or answer.split()[1][:1] == b"4", (opening[:60], answer[:200])
+            return read_all(plug, within_s=8)[0]
+
+    with ThreadPoolExecutor(12) as pool:
+        for opening, answer in zip(openings, pool.map(answer_to, openings), strict=True):
+            assert answer == b"" or answer.split()[1][:1] == b"4", (opening[:60], answer[:200])
     assert server.alive()
 
 
@@ -250,18 +254,16 @@ def test_a_tool_that_takes_too_long_is_answered_in_time(server, mode):
 
 
 def test_one_request_too_many_is_refused_at_once(server):
-    message, headers = call("slow", seconds=2)
+    message, headers = call("slow", seconds=2.5)
     with ThreadPoolExecutor(4) as pool:
         full = [pool.submit(server.post, message, headers=headers) for _ in range(4)]
         time.sleep(1)
-        began = time.monotonic()
         refused = server.post(message, headers=headers)
-        seconds = time.monotonic() - began
+        assert not any(one.done() for one in full)
         assert server.alive()
         assert {one.result().status_code for one in full} == {200}
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) >= 1
-    assert seconds < 0.5
     assert server.post(message, headers=headers).status_code == 200
 
 
@@ -293,79 +295,106 @@ def test_a_client_that_leaves_frees_its_place(server):
     assert server.metric("specformer_tool_calls_in_flight") == 0
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_sixty_four_clients_at_once(mode):
-    async def one(url, number):
+def test_sixty_four_clients_at_once():
+    async def one(url, mode, number):
         async with Client(url, mode=mode, read_timeout_seconds=60) as client:
             tools = await client.list_tools()
             answer = await client.call_tool("slow", {"seconds": 0.001 * number})
             bad = await client.call_tool("nearest_cohorts", {"sample": "smp_0000000000000000"})
             return len(tools.tools), answer.is_error, bad.is_error
 
-    async def all_of_them(url):
-        return await asyncio.gather(*(one(url, number) for number in range(64)))
+    async def all_of_them(url, mode):
+        return await asyncio.gather(*(one(url, mode, number) for number in range(64)))
 
     with running(rate_per_minute=0) as server:
-        answers = asyncio.run(all_of_them(server.url))
-        assert server.metric('specformer_tool_calls_total{outcome="ok",tool="slow"}') == 64
+        for times, mode in enumerate(MODES, start=1):
+            answers = asyncio.run(all_of_them(server.url, mode))
+            assert {answer[1:] for answer in answers} == {(False, True)}
+            assert len({answer[0] for answer in answers}) == 1
+            answered = server.metric('specformer_tool_calls_total{outcome="ok",tool="slow"}')
+            assert answered == 64 * times
         assert server.metric("specformer_tool_calls_in_flight") == 0
-    assert {answer[1:] for answer in answers} == {(False, True)}
-    assert len({answer[0] for answer in answers}) == 1
 
 
-def test_the_rate_of_an_address():
-    with running(rate_per_minute=20) as server:
-        answers = [server.post() for _ in range(22)]
-        assert {one.status_code for one in answers[:20]} == {200}
-        assert answers[-1].status_code == 429
-        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 3
-        assert "try again" in answers[-1].json()["error"]
-        assert server.alive()  # the health routes are not counted
-        time.sleep(int(answers[-1].headers["Retry-After"]))
-        assert server.post().status_code == 200
+@pytest.fixture(scope="module")
+def slow_server():
+    """Let each address in twenty times a minute; nothing that is not needed is installed."""
+    with running(rate_per_minute=20, without_prometheus_client=True) as one:
+        yield one
 
 
-def test_only_a_trusted_proxy_names_another_address():
-    def statuses(server):
-        return [
-            server.post(headers={"X-Forwarded-For": f"198.51.100.{n}"}).status_code
+def test_the_rate_of_an_address(slow_server):
+    # Whoever claims to be somebody else is still the one who asks.
+    answers = [slow_server.post(headers={"X-Forwarded-For": f"198.51.100.{n}"}) for n in range(22)]
+    assert {one.status_code for one in answers[:20]} == {200}
+    assert answers[-1].status_code == 429
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 3
+    assert "try again" in answers[-1].json()["error"]
+    assert slow_server.alive()  # the health routes are not counted
+    time.sleep(int(answers[-1].headers["Retry-After"]))
+    assert slow_server.post().status_code == 200
+
+
+def test_metrics_say_what_to_install(slow_server):
+    time.sleep(3)  # the rate
+    answer = httpx.get(f"{slow_server.base}/metrics")
+    assert answer.status_code == 501
+    assert "pip install" in answer.text
+
+
+ORIGIN = "https://app.example"
+
+
+@pytest.fixture(scope="module")
+def proxied():
+    """Stand behind a proxy on all addresses, with a page of one origin as client."""
+    with running(
+        host="0.0.0.0",  # noqa: S104
+        allow_hosts=["specformer.example.org"],
+        allow_origins=[ORIGIN],
+        trusted_proxies=["127.0.0.1"],
+        rate_per_minute=2,
+        metrics=False,
+    ) as one:
+        yield one
+
+
+def test_a_trusted_proxy_names_the_address(proxied):
+    for asked in (200, 200, 429):
+        answers = {
+            proxied.post(headers={"X-Forwarded-For": f"198.51.100.{n}"}).status_code
             for n in range(4)
-        ]
-
-    with running(rate_per_minute=2) as server:
-        assert statuses(server) == [200, 200, 429, 429]
-    with running(rate_per_minute=2, trusted_proxies=["127.0.0.1"]) as server:
-        assert statuses(server) == [200, 200, 200, 200]
+        }
+        assert answers == {asked}
 
 
-def test_a_page_of_a_named_origin_may_read_answers():
-    origin = "https://app.example"
-    with running(allow_origins=[origin]) as server:
-        preflight = httpx.options(
-            server.url,
-            headers={
-                "Origin": origin,
-                "Access-Control-Request-Method": "POST",
-                "Access-Control-Request-Headers": "authorization, mcp-protocol-version",
-            },
-        )
-        answer = server.post(headers={"Origin": origin})
-        other = server.post(headers={"Origin": "https://app.example.evil"})
+def test_a_named_host_is_accepted_and_no_other(proxied):
+    for host, status in (("specformer.example.org", 200), ("other.example.org", 421)):
+        headers = {"Host": host, "X-Forwarded-For": "198.51.100.99"}
+        assert proxied.post(headers=headers).status_code == status
+    assert "no token is asked for" in proxied.log.read_text()
+
+
+def test_a_page_of_a_named_origin_may_read_answers(proxied):
+    sent = {"Origin": ORIGIN, "X-Forwarded-For": "198.51.100.98"}
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, mcp-protocol-version",
+    }
+    preflight = httpx.options(proxied.url, headers=sent | asked)
+    answer = proxied.post(headers=sent)
+    other = proxied.post(headers=sent | {"Origin": f"{ORIGIN}.evil"})
     assert preflight.status_code == 200
-    assert preflight.headers["Access-Control-Allow-Origin"] == origin
+    assert preflight.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert "mcp-protocol-version" in preflight.headers["Access-Control-Allow-Headers"]
     assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == origin
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert other.status_code == 403
 
 
-def test_a_named_host_behind_a_proxy_and_a_public_address():
-    with running(host="0.0.0.0", allow_hosts=["specformer.example.org"]) as server:  # noqa: S104
-        named = server.post(headers={"Host": "specformer.example.org"})
-        foreign = server.post(headers={"Host": "other.example.org"})
-        assert "no token is asked for" in server.log.read_text()
-    assert named.status_code == 200
-    assert foreign.status_code == 421
+def test_metrics_can_be_left_out(proxied):
+    headers = {"X-Forwarded-For": "198.51.100.97"}
+    assert httpx.get(f"{proxied.base}/metrics", headers=headers).status_code == 404
 
 
 def test_metrics(server):
@@ -385,13 +414,3 @@ def test_metrics(server):
         assert "process_resident_memory_bytes" in page.text
     assert 'tool="unknown"' in page.text
     assert "no_such_tool" not in page.text
-
-
-def test_metrics_say_what_to_install():
-    with running(without_prometheus_client=True) as server:
-        answer = httpx.get(f"{server.base}/metrics")
-        assert answer.status_code == 501
-        assert "pip install" in answer.text
-        assert server.post().status_code == 200
-    with running(metrics=False) as server:
-        assert httpx.get(f"{server.base}/metrics").status_code == 404

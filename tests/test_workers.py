@@ -24,15 +24,16 @@ from server_support import MODES, engine, environment, example_rows, free_port, 
 
 from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.profiles import load_profiles
-from specformer_mcp.batching import BusyError, OverdueError
+from specformer_encoder.surprisal import unexpected_genes
 from specformer_mcp.model_client import ModelClient, ModelProcessError
 from specformer_mcp.model_process import ModelOptions, run_model
 from specformer_mcp.paths import examples_dir
+from specformer_mcp.readers import BusyError, OverdueError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 START_S = 240
-QUESTIONS = ("nearest_cohorts", "predict_cancer_type", "pathway_scores")
+QUESTIONS = ("nearest_cohorts", "predict_cancer_type", "pathway_scores", "unexpected_genes")
 
 
 def until(condition, *, seconds=START_S, what=""):
@@ -107,6 +108,14 @@ def test_the_model_process_tells_what_is_wrong_with_a_profile(model, values):
         client.submit(np.zeros_like(values)).result(START_S)
     with pytest.raises(ExpressionValueError, match="vocabulary genes; got"):
         client.submit(values[:, :10].copy()).result(START_S)
+
+
+def test_the_model_process_explains_alike(model, values):
+    _, client, _ = model
+    theirs = client.explain(values[0], top=5, surprisal=True).result(START_S)
+    ours = unexpected_genes(engine().loaded().embedder, values[0], top=5, surprisal=True)
+    assert theirs == ours
+    assert ours.has
 
 
 def test_a_full_queue_refuses_and_the_others_are_read(model, values):

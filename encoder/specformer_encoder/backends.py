@@ -46,6 +46,11 @@ class Backend(Protocol):
         """``torch`` or ``openvino``."""
         ...
 
+    @property
+    def network(self) -> SpecFormer:
+        """The network in PyTorch, for what is asked of it besides its vectors."""
+        ...
+
     def pool(self, sequences: Sequence[GeneSequence]) -> FloatArray:
         """Pool gene sequences.
 
@@ -87,17 +92,17 @@ class TorchBackend:
 
     def __init__(self, network: SpecFormer) -> None:
         torch.set_num_threads(1)
-        self._network = network.eval().float()
+        self.network = network.eval().float()
 
     def pool(self, sequences: Sequence[GeneSequence]) -> FloatArray:
         """Pool gene sequences; see `Backend.pool`."""
-        return one_by_one(self.pool_one, sequences, self._network.config, workers=usable_cores())
+        return one_by_one(self.pool_one, sequences, self.network.config, workers=usable_cores())
 
     def pool_one(self, sequence: GeneSequence) -> FloatArray:
         """(≤ T,) gene sequence → (D,) vector; the sequence is not checked."""
         tokens = torch.from_numpy(sequence.astype(np.int64))[None]  # (1, T)
         with torch.inference_mode():
-            vector: FloatArray = self._network.pool(self._network.states(tokens))[0].numpy()
+            vector: FloatArray = self.network.pool(self.network.states(tokens))[0].numpy()
         return vector
 
 

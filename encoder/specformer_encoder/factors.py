@@ -59,8 +59,67 @@ _OVERSAMPLE = 16
 _PANEL = 0.5
 #: Each gene's distribution in the pool of a panel's.
 _NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 15) for i in range(15)], np.float32)
-#: Cholesky factors kept; of 384 factors each takes 0.6 MB.
+#: Cholesky factors kept; of 384 factors each takes 0.7 MB with the leverages.
 _KEPT = 32
+#: Largest leverage of a gene.
+_MOST_LEVERAGE = 0.999
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What is the same for all profiles with the same genes measured.
+
+    Attributes
+    ----------
+    weighted
+        (V, K) Ψ^-½ W.
+    root
+        (K, K) Cholesky factor of I + W_oᵀ Ψ_o⁻¹ W_o.
+    """
+
+    weighted: Tensor
+    root: Tensor
+
+    @cached_property
+    def leverage(self) -> Tensor:
+        """(V,) W_g (I + W_oᵀ Ψ_o⁻¹ W_o)⁻¹ W_gᵀ / ψ_g: a gene's part in its own fitted value.
+
+        Below 1 also where rounding would take a factor for one gene's own.
+        """
+        product = (self.weighted @ torch.cholesky_inverse(self.root)).mul_(self.weighted)
+        return product.sum(dim=1).clamp_(max=_MOST_LEVERAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """The factors of one profile and what they leave.
+
+    Attributes
+    ----------
+    known
+        (V,) bool: genes that are measured and take part.
+    values
+        (V,) rank quantiles from 0 to 1 as whole profiles have them.
+    factors
+        (K,) posterior mean z.
+    residual
+        (V,) Ψ^-½ (x − W z) at known genes.
+    precision
+        Of the known genes.
+    """
+
+    known: Tensor
+    values: FloatArray
+    factors: Tensor
+    residual: Tensor
+    precision: Precision
+
+    @property
+    def misfit(self) -> float:
+        """Squared Mahalanobis distance of the profile per known gene; 0 of none."""
+        residual = self.residual[self.known]
+        distance = float(residual.square().sum() + self.factors.square().sum())
+        return distance / max(len(residual), 1)
 
 
 @dataclass(frozen=True)
@@ -130,17 +189,22 @@ class FactorModel:
         -------
         (K,) posterior mean, and the misfit per measured gene.
         """
+        posterior = self.posterior(quantiles)
+        return posterior.factors.numpy(), posterior.misfit
+
+    def posterior(self, quantiles: npt.NDArray[np.uint8]) -> Posterior:
+        """As `read`, with what the factors leave of every gene."""
         measured = quantiles != NOT_MEASURED
         known = measured & self._used
-        values, root = self._in_whole_profiles(quantiles, measured), self._root(known)
+        values = self._in_whole_profiles(quantiles, measured)
+        precision = self._precision(known)
         x = (values - self.mean) / np.sqrt(self.noise)
         # Zeros where nothing is known: products with all of W, which is never copied.
         target = torch.from_numpy(np.where(known, x, 0).astype(np.float32))
         projected = self._weighted.T @ target
-        z = torch.cholesky_solve(projected[:, None], root)[:, 0]
-        residual = (target - self._weighted @ z)[torch.from_numpy(known)]
-        distance = float(residual.square().sum() + z.square().sum())
-        return z.numpy(), distance / max(int(np.count_nonzero(known)), 1)
+        z = torch.cholesky_solve(projected[:, None], precision.root)[:, 0]
+        residual = target - self._weighted @ z
+        return Posterior(torch.from_numpy(known), values, z, residual, precision)
 
     def _in_whole_profiles(
         self, quantiles: npt.NDArray[np.uint8], measured: npt.NDArray[np.bool_]
@@ -156,14 +220,14 @@ class FactorModel:
         return table[quantiles]
 
     @cached_property
-    def _roots(self) -> OrderedDict[bytes, Tensor]:
+    def _precisions(self) -> OrderedDict[bytes, Precision]:
         return OrderedDict()
 
-    def _root(self, known: npt.NDArray[np.bool_]) -> Tensor:
-        """(K, K) Cholesky factor of the precision, kept: the files of a pipeline measure alike."""
+    def _precision(self, known: npt.NDArray[np.bool_]) -> Precision:
+        """Kept: the files of a pipeline measure alike."""
         key = np.packbits(known).tobytes()
-        root = self._roots.get(key)
-        if root is None:
+        kept = self._precisions.get(key)
+        if kept is None:
             # The larger of the two sets of genes is the one whose product is not formed.
             observed, unmeasured = np.flatnonzero(known), np.flatnonzero(~known & self._used)
             if len(unmeasured) < len(observed):
@@ -174,11 +238,11 @@ class FactorModel:
                 precision = torch.eye(self.size) + present.T @ present
             # The difference of two float32 sums may miss symmetry and the ones of the prior.
             root = torch.linalg.cholesky(precision.double()).float()
-            self._roots[key] = root
-            while len(self._roots) > _KEPT:
+            self._precisions[key] = kept = Precision(self._weighted, root)
+            while len(self._precisions) > _KEPT:
                 with contextlib.suppress(KeyError):  # another thread may have been as quick
-                    self._roots.popitem(last=False)
-        return root
+                    self._precisions.popitem(last=False)
+        return kept
 
 
 def fit_factors(quantiles: npt.NDArray[np.uint8], *, factors: int = FACTORS) -> FactorModel:

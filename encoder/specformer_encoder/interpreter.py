@@ -58,6 +58,11 @@ class Interpreter:
         """Width of an embedding, E."""
         return int(self.projection.matrix.shape[1])
 
+    @property
+    def genes(self) -> int:
+        """Size of the vocabulary, V."""
+        return len(self.release.vocabulary)
+
     def embeddings(self, reading: Reading) -> FloatArray:
         """(S, E) float32 vectors of unit length of what was read.
 

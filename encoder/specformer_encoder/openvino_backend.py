@@ -69,6 +69,7 @@ class OpenVinoBackend:
 
     def __init__(self, network: SpecFormer, *, precision: Precision = "float32") -> None:
         openvino = _import_openvino()
+        self.network = network
         self._config = network.config
         self._shorter = TorchBackend(network)
         self._probes = _probes(network.config)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,27 @@ def cohort_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
             for cohort, group in sorted(members.items())
         ]
     )
+
+
+def read_cohorts(path: Path) -> dict[str, dict[str, Any]]:
+    """Return cohort id → its row, as `cohort_table` wrote it."""
+    import pyarrow.parquet as pq
+
+    return {row["id"]: row for row in pq.read_table(path).to_pylist()}
+
+
+def read_pathways(path: Path) -> dict[str, tuple[dict[str, int], Any, Any, Any]]:
+    """Return cohort → (gene set → position, mean (P,), sd (P,), n (P,)), read once: 3 MB."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path).combine_chunks()
+    cohorts = np.asarray(table["cohort"].to_pylist())
+    numbers = [table[name].to_numpy() for name in ("mean", "sd", "n")]
+    names = np.asarray(table["gene_set"].to_pylist())
+    pathways = {}
+    for cohort in np.unique(cohorts):
+        rows = np.flatnonzero(cohorts == cohort)
+        positions = {str(name): position for position, name in enumerate(names[rows])}
+        mean, sd, n = (column[rows] for column in numbers)
+        pathways[str(cohort)] = (positions, mean, sd, n)
+    return pathways

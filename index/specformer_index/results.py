@@ -24,16 +24,21 @@ class Neighbor:
     source: str
     unit: str
     similarity: float
+    tissue: str = ""
+    subtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CohortMatch:
-    """One cohort of real profiles, as near as its five nearest patients.
+    """One cohort of real profiles, as near as its nearest patients.
 
     Attributes
     ----------
     similarity
-        Mean cosine to the five nearest patients of the cohort (fewer where it has fewer).
+        Mean cosine to the nearest patients: one for every 20 of the cohort, from one to five.
+    percentile
+        Percentage of the cohort's own members that are as far from the other patients of the cohort
+        or farther, 0 to 100; None for a cohort of one patient.
     support
         How many of the 50 nearest profiles belong to the cohort.
     n_profiles, n_patients, n_sources
@@ -48,6 +53,27 @@ class CohortMatch:
     n_profiles: int
     n_patients: int
     n_sources: int
+    percentile: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRow:
+    """What the index holds of one cohort.
+
+    `kind` is ``profile`` for a cohort of real profiles and ``cohort_median`` for a published
+    median. `subtypes` maps the subtypes to the profiles that have them, where any is known.
+    """
+
+    id: str
+    name: str
+    kind: str
+    study: str
+    tissue: str
+    sample_type: str
+    n_profiles: int
+    n_patients: int
+    n_sources: int
+    subtypes: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +91,14 @@ class CohortRanking:
     """The answer of `ReferenceIndex.nearest_cohorts`.
 
     `too_small` lists cohorts of fewer than three patients that would have ranked among `cohorts`
-    had they been large enough: they are named, not ranked.
+    had they been large enough: they are named, not ranked. `nothing_near` is one sentence when even
+    the nearest cohort is farther than 99 % of its own members are from the others, else None.
     """
 
     cohorts: list[CohortMatch]
     too_small: list[CohortMatch]
     medians: list[MedianMatch]
+    nothing_near: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

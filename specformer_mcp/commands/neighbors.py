@@ -21,12 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the neighbours of every sample."""
+    from specformer_index.filters import Filters
     from specformer_mcp import analysis, render
 
+    filters = Filters(exclude_patient=args.exclude_patient)
+
     def answer(engine: Engine, sample: Sample) -> tuple[dict[str, Any], str]:
-        found = analysis.nearest_cohorts(
-            engine, sample, k=args.k, profiles=args.k, exclude_patient=args.exclude_patient
-        )
+        found = analysis.nearest_cohorts(engine, sample, k=args.k, profiles=args.k, filters=filters)
         extra = {
             "cohorts": [cohort.model_dump() for cohort in found.cohorts],
             "too_small": [cohort.model_dump() for cohort in found.too_small],

@@ -63,7 +63,8 @@ async def _report(args: argparse.Namespace) -> int:
     from mcp import Client
     from mcp.client.stdio import StdioServerParameters
 
-    command = ["-m", "specformer_mcp", "serve"]
+    # The samples of a report are asked for once.
+    command = ["-m", "specformer_mcp", "serve", "--store", "none"]
     if not is_remote(args.file):
         command += ["--allow-dir", str(Path(args.file).parent)]
     for option in ("release", "index"):
@@ -71,7 +72,7 @@ async def _report(args: argparse.Namespace) -> int:
             command += [f"--{option}", str(getattr(args, option).resolve())]
     server = StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))
     async with Client(server) as client:
-        arguments: dict[str, Any] = {"path": args.file}
+        arguments: dict[str, Any] = {"path": args.file, "detail": "full"}
         arguments |= {name: value for name in ("unit", "sample") if (value := getattr(args, name))}
         embedded = await _call(client, "embed_sample", arguments)
         shown = embedded["samples"][:MOST_SAMPLES]
@@ -90,7 +91,7 @@ async def _report(args: argparse.Namespace) -> int:
 
 
 async def _one(client: Any, embedded: dict[str, Any], one: dict[str, Any]) -> str:
-    handle = {"sample": one["sample"]}
+    handle = {"sample": one["sample"], "detail": "full"}
     prediction = await _call(client, "predict_cancer_type", handle)
     cohorts = await _cohorts(client, handle, one["name"])
     pathways = await _call(client, "pathway_scores", handle)

@@ -1,4 +1,4 @@
-"""`specformer serve`: the MCP server."""
+"""`specformer serve`: the MCP server. Its options are the fields of `Settings`."""
 
 from __future__ import annotations
 
@@ -7,100 +7,119 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import uvicorn
-
-    from specformer_mcp.engine import Engine
-    from specformer_mcp.http import HttpOptions
-    from specformer_mcp.paths import AllowedFolders
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from specformer_mcp.stdio_guard import take_stdout
 
+if TYPE_CHECKING:
+    import uvicorn
+    from pydantic.fields import FieldInfo
+
+    from specformer_mcp.engine import Engine
+    from specformer_mcp.samples import SampleStore
+    from specformer_mcp.settings import Settings
+    from specformer_mcp.workers import Connect
+
+_NO_FLAG = frozenset({"token"})
+"""The command line can be read by every user of the machine."""
+_NOT_SERVED = (
+    "index_version",
+    "log_level",
+)
+"""Settings that nothing heeds yet: refused, so that nobody relies on them."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--transport", choices=("stdio", "http"), default="stdio")
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind to (http)")
-    parser.add_argument("--port", type=int, default=8765, help="port to bind to (http)")
+    """Declare an option for every setting."""
+    from specformer_mcp.settings import CONFIG, Settings, is_list, variable_of
+
+    for name, field in Settings.model_fields.items():
+        if name in _NO_FLAG:
+            continue
+        repeated = is_list(name)
+        flag = f"--{(name.removesuffix('s') if repeated else name).replace('_', '-')}"
+        options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
+        if field.annotation is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif get_origin(field.annotation) is Literal:
+            options["choices"] = get_args(field.annotation)
+        else:
+            options["metavar"] = _metavar(field, flag)
+        if repeated:
+            options["action"] = "append"
+        parser.add_argument(flag, help=_help(field, repeated, variable_of(name)), **options)
     parser.add_argument(
-        "--allow-dir",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder that files may be read from; may be repeated; also SPECFORMER_ALLOW_DIRS. "
-        "Over stdio the working and home directories are allowed as well, over http nothing is",
+        "--config", type=Path, metavar="FILE", help=f"TOML file with settings; also {CONFIG}"
     )
     parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="further Host header to accept (http), as specformer.example.org",
+        "--show-settings", action="store_true", help="print the settings with their sources"
     )
-    parser.add_argument(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="further Origin header to accept (http), as https://example.org",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="web processes behind one process that holds the network (http); 0 = one for all",
-    )
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help="bearer tokens to ask for (http): lines TOKEN or NAME TOKEN",
-    )
-    parser.add_argument("--release", type=Path, metavar="DIR", help="model release")
-    parser.add_argument("--index", type=Path, metavar="DIR", help="reference index")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until the client goes or the process is interrupted."""
+    settings = load_settings(args)
+    if args.show_settings:
+        print("\n".join(settings.lines()))
+        return 0
+    _refuse_what_is_not_served(settings)
+    return _serve(settings)
+
+
+def load_settings(args: argparse.Namespace) -> Settings:
+    """Return the settings of a command line that `add_arguments` declared."""
+    from specformer_mcp.settings import Settings
+
+    flags = {name: value for name, value in vars(args).items() if name in Settings.model_fields}
+    return Settings.load(flags, file=args.config)
+
+
+def open_store(settings: Settings) -> SampleStore:
+    """Return the sample store that the settings ask for; nothing is written before it is used."""
+    from specformer_mcp.samples import SampleStore
+    from specformer_mcp.samples.folder import data_folder
+
+    directory = None if settings.store == "none" else settings.store or data_folder()
+    return SampleStore(
+        directory=directory,
+        capacity=settings.store_samples,
+        max_bytes=settings.store_bytes,
+        lifetime_s=settings.store_days * 24 * 3600,
+    )
+
+
+def _serve(settings: Settings) -> int:
     # Before any library is imported: what libraries print must not reach the client.
-    wire = take_stdout() if args.transport == "stdio" else None
-    from specformer_mcp.engine import Engine
+    wire = take_stdout() if settings.transport == "stdio" else None
     from specformer_mcp.paths import AllowedFolders
     from specformer_mcp.server import create_server, serve_stdio
 
-    engine = Engine(release=args.release, index=args.index)
+    engine = _engine(settings)
+    store = open_store(settings)
+    named = [str(folder) for folder in settings.allow_dirs]
     if wire is not None:
-        folders = AllowedFolders.for_stdio(args.allow_dir)
-        serve_stdio(create_server(engine=engine, folders=folders), wire=wire)
+        folders = AllowedFolders.for_stdio(named)
+        serve_stdio(create_server(engine=engine, folders=folders, store=store), wire=wire)
     else:
-        from specformer_mcp.http import HttpOptions, read_tokens, serve_http
+        from specformer_mcp.http import serve_http
+        from specformer_mcp.http.from_settings import http_options
 
-        folders = AllowedFolders.for_http(args.allow_dir)
-        options = HttpOptions(
-            host=args.host,
-            port=args.port,
-            allow_hosts=tuple(args.allow_host),
-            allow_origins=tuple(args.allow_origin),
-            tokens=read_tokens(args.token_file) if args.token_file else {},
-            stateless=args.workers > 0,
+        if settings.workers > 1:
+            return _serve_workers(settings)
+        options = http_options(settings)
+        server = create_server(
+            engine=engine,
+            folders=AllowedFolders.for_http(named),
+            store=store,
+            allow_paths=False,
         )
-        if args.workers:
-            from specformer_mcp.samples.folder import data_folder
-            from specformer_mcp.workers import serve_workers
-
-            store = data_folder() / "samples"
-            return serve_workers(
-                partial(_web_worker, folders=folders, options=options, store=store),
-                host=args.host,
-                port=args.port,
-                workers=args.workers,
-                release=args.release,
-                index=args.index,
-            )
-        serve_http(create_server(engine=engine, folders=folders), engine=engine, options=options)
+        serve_http(
+            server,
+            engine=engine,
+            options=options,
+            store_samples=lambda: len(store),
+            queue_depth=lambda: engine.waiting,
+        )
     if engine.state == "loading":
         # The client left during the background load. The interpreter's ordinary exit would stop
         # that thread inside a C++ library, which then aborts the process; nothing is left to
@@ -108,22 +127,92 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+    store.flush()
     return 0
 
 
-def _web_worker(
-    engine: Engine, *, folders: AllowedFolders, options: HttpOptions, store: Path
-) -> uvicorn.Config:
-    """Return how one of several web workers serves."""
-    from specformer_mcp.http.app import http_app, uvicorn_config
-    from specformer_mcp.samples import SampleStore
+def _serve_workers(settings: Settings) -> int:
+    from specformer_mcp.settings import SettingsError
+    from specformer_mcp.workers import serve_workers
+
+    if settings.store == "none":
+        raise SettingsError(
+            "Several workers find each other's samples in the store on disk; store is 'none'.",
+            "Name a folder with --store, or set workers to 1.",
+        )
+    return serve_workers(
+        partial(_web_worker, settings=settings),
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        release=settings.release,
+        batch=settings.batch,
+        queue=settings.queue,
+    )
+
+
+def _engine(settings: Settings, connect: Connect | None = None) -> Engine:
+    from specformer_mcp.engine import Engine
+
+    return Engine(
+        release=settings.release,
+        index=settings.index,
+        max_bytes=settings.max_file_bytes,
+        max_inflated_bytes=settings.max_inflated_bytes,
+        batch=settings.batch,
+        queue=settings.queue,
+        connect=connect,
+    )
+
+
+def _web_worker(connect: Connect, *, settings: Settings) -> tuple[Engine, uvicorn.Config]:
+    """Return the engine of one of several web workers, and how uvicorn serves it."""
+    from specformer_mcp.http import http_app, uvicorn_config
+    from specformer_mcp.http.from_settings import http_options
+    from specformer_mcp.paths import AllowedFolders
     from specformer_mcp.server import create_server
 
-    samples = SampleStore(directory=store)
+    engine = _engine(settings, connect)
+    options = http_options(settings, stateless=True)
+    store = open_store(settings)
+    server = create_server(
+        engine=engine,
+        folders=AllowedFolders.for_http([str(folder) for folder in settings.allow_dirs]),
+        store=store,
+        allow_paths=False,
+    )
     app = http_app(
-        create_server(engine=engine, folders=folders, store=samples),
+        server,
         engine=engine,
         options=options,
+        store_samples=lambda: len(store),
         queue_depth=lambda: engine.waiting,
     )
-    return uvicorn_config(app, options=options)
+    return engine, uvicorn_config(app, options=options)
+
+
+def _refuse_what_is_not_served(settings: Settings) -> None:
+    from specformer_mcp.settings import SettingsError
+
+    for name in _NOT_SERVED:
+        if getattr(settings, name) != type(settings).model_fields[name].default:
+            raise SettingsError(
+                f"{name} ({settings.source_of(name)}) is not heeded by this version.",
+                "Leave it out.",
+            )
+
+
+def _metavar(field: FieldInfo, flag: str) -> str:
+    for word in ("DIR", "FILE"):
+        if f"'metavar': '{word}'" in f"{field.annotation} {field.metadata}":
+            return word
+    return flag.rsplit("-", 1)[-1].upper()
+
+
+def _help(field: FieldInfo, repeated: bool, variable: str) -> str:
+    parts = [str(field.description)]
+    if repeated:
+        parts.append("may be repeated")
+    if field.default is not None and not repeated and "default" not in parts[0]:
+        parts.append(f"default: {field.default}")
+    return f"{'; '.join(parts)}; also {variable}".replace("%", "%%")

@@ -97,6 +97,8 @@ class BodyDeadline:
                 message = await receive()
             if timer.cancelled_caught:
                 raise _BodyTooSlowError
+            if message["type"] == "http.disconnect":
+                raise _ClientLeftError  # half a body is nobody's request
             whole = not message.get("more_body", False)
             return message
 
@@ -112,6 +114,8 @@ class BodyDeadline:
                 answer = refusal(408, f"the body did not arrive within {self._timeout_s:g} s")
                 answer.headers["Connection"] = "close"
                 await answer(scope, receive, send)
+        except _ClientLeftError:
+            return
 
 
 class ConcurrencyLimit:
@@ -144,6 +148,10 @@ class ConcurrencyLimit:
 
 
 class _BodyTooSlowError(Exception):
+    pass
+
+
+class _ClientLeftError(Exception):
     pass
 
 

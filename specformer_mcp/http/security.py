@@ -63,9 +63,9 @@ class HostAndOrigin:
             await answer(scope, receive, send)
             return
         if scope["type"] == "http" and scope["path"] not in HEALTH_PATHS:
-            refusal = await self._check.validate_request(Request(scope), is_post=False)
-            if refusal is not None:
-                await refusal(scope, receive, send)
+            foreign = await self._check.validate_request(Request(scope), is_post=False)
+            if foreign is not None:
+                await foreign(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -1,61 +1,37 @@
-"""What the model reads: compact text, a few hundred tokens, never a raw vector.
-
-Sample names come from the user's file and are untrusted: control characters and line breaks are
-taken out and long names are cut, so that a name cannot pass for a line of the answer.
-"""
+"""The texts of what the tools answer of one sample."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from specformer_mcp.results import Cohort, Cohorts, Embedded, Pathway, Pathways, Prediction
-from specformer_mcp.results import Provenance as ProvenanceModel
+from specformer_mcp.render.common import clean, finish
+from specformer_mcp.results import (
+    Cohort,
+    Cohorts,
+    Gene,
+    Pathway,
+    Pathways,
+    Prediction,
+    UnexpectedGenes,
+)
 
-TEXT_SAMPLES = 20
 SHOWN_TYPES = 5
 NAMED = 0.01
 """Probability from which on it is told where a type is known from."""
 
 
-def clean(text: str, *, width: int = 60) -> str:
-    """Return untrusted text on one line, printable and of limited length."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
-    return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
-def embedded(answer: Embedded) -> str:
-    """Render the answer of embed_sample."""
-    genes, unit = answer.genes, answer.unit
-    lines = [
-        f"{one.sample} = {clean(one.name)} ({one.genes_measured} genes)"
-        for one in answer.samples[:TEXT_SAMPLES]
-    ]
-    hidden = answer.n_samples - len(lines)
-    if hidden:
-        lines.append(
-            f"… and {hidden} more samples, embedded too; for one of them call embed_sample again "
-            "with sample=NAME."
-        )
-    lines += [
-        f"left out: {clean(one.name)}: {one.reason}" for one in answer.left_out[:TEXT_SAMPLES]
-    ]
-    how = "stated by the caller" if unit.overridden else f"confidence {unit.confidence:.2f}"
-    lines += [
-        f"unit: {unit.name}, {unit.scale} ({how})",
-        *(f"unit warning: {warning}" for warning in unit.warnings),
-        *(f"genes: {clean(line, width=240)}" for line in genes.account),
-        *(f"note: {clean(line, width=240)}" for line in answer.notes),
-    ]
-    return _with_provenance(lines, answer.provenance)
-
-
 def cohorts(answer: Cohorts) -> str:
     """Render the answer of nearest_cohorts."""
-    left_out = f", without patient {answer.excluded_patient}" if answer.excluded_patient else ""
-    lines = [f"Nearest cohorts of {clean(answer.name)}{left_out}:"]
+    limits = [f"{name} {value}" for name, value in answer.filters.items()]
+    if answer.excluded_patient:
+        limits.append(f"without patient {clean(answer.excluded_patient)}")
+    within = f" ({', '.join(limits)})" if limits else ""
+    lines = [f"Nearest cohorts of {clean(answer.name)}{within}:"]
+    if answer.nothing_near:
+        lines.append(f"NOTHING IS NEAR: {answer.nothing_near}")
     lines += [f"{rank}. {_cohort(match)}" for rank, match in enumerate(answer.cohorts, 1)]
     if answer.too_small:
-        some = "; ".join(f"{m.cohort} (n={m.n_profiles})" for m in answer.too_small[:5])
+        some = "; ".join(f"{m.cohort} (n={m.n_patients})" for m in answer.too_small[:5])
         lines.append(f"As near, but of fewer than 3 patients, so not ranked: {some}")
     if answer.published_medians:
         some = "; ".join(f"{m.name} {m.similarity:.3f}" for m in answer.published_medians)
@@ -63,19 +39,19 @@ def cohorts(answer: Cohorts) -> str:
     if answer.nearest_profiles:
         some = "; ".join(f"{p.id} [{p.cohort}] {p.similarity:.3f}" for p in answer.nearest_profiles)
         lines.append(f"Nearest profiles: {some}")
-    return _with_provenance([*lines, *answer.notes], answer.provenance)
+    return finish(lines, answer)
 
 
 def prediction(answer: Prediction) -> str:
     """Render the answer of predict_cancer_type."""
     shown = list(answer.probabilities.items())[:SHOWN_TYPES]
     types = ", ".join(f"{name} {p:.3f}" for name, p in shown)
-    rest = len(answer.probabilities) - len(shown)
-    sets = prediction_set(answer.prediction_sets)
+    rest = max(0.0, 1 - sum(p for _, p in shown))
+    sets = prediction_set(answer.prediction_sets or {"0.9": answer.prediction_set})
     doubt = "; ".join(answer.reasons)
     lines = [
         f"{clean(answer.name)}: {answer.top_type} ({answer.top_name})",
-        f"calibrated probabilities: {types}" + (f" ({rest} further types below)" if rest else ""),
+        f"calibrated probabilities: {types}, all others {rest:.3f}",
         f"prediction set ({answer.coverage:.0%} coverage): {sets}",
         f"tumour probability: {answer.tumor_probability:.3f}",
         f"typicality: {answer.typicality:.3f} (share of validation tumours at least as odd)",
@@ -88,7 +64,7 @@ def prediction(answer: Prediction) -> str:
         lines.append(
             f"known from published cohort statistics, not from real tumours: {', '.join(thin)}"
         )
-    return _with_provenance(lines, answer.provenance)
+    return finish(lines, answer)
 
 
 def prediction_set(sets: Mapping[str, Sequence[str]], level: str = "0.9") -> str:
@@ -117,28 +93,37 @@ def pathways(answer: Pathways) -> str:
     if answer.lower:
         lines.append("lower: " + "; ".join(map(_pathway, answer.lower)))
     lines.append(f"{answer.scored} sets compared, {answer.not_scored} left out")
-    return _with_provenance([*lines, *answer.notes], answer.provenance)
+    return finish(lines, answer)
 
 
-def provenance(answer: ProvenanceModel) -> str:
-    """Render the provenance on one line."""
-    return (
-        f"[{answer.release} sha256 {answer.release_sha256[:12]}, index {answer.index}, "
-        f"server {answer.server}]"
-    )
-
-
-def _with_provenance(lines: list[str], source: ProvenanceModel) -> str:
-    return "\n".join([*lines, provenance(source)])
+def unexpected_genes(answer: UnexpectedGenes) -> str:
+    """Render the answer of unexpected_genes."""
+    lines = [
+        f"{clean(answer.name)}: genes that the other {answer.measured} measured genes do not "
+        "explain; z [rank percentile, expected]",
+        "has: " + ("; ".join(map(_gene, answer.has)) or "none"),
+        "lacks: " + ("; ".join(map(_gene, answer.lacks)) or "none"),
+    ]
+    return finish(lines, answer)
 
 
 def _cohort(match: Cohort) -> str:
+    where = "" if match.percentile is None else f" (percentile {match.percentile:.0f} of members)"
+    behind = [f"n={match.n_patients} patients"]
+    if match.n_profiles is not None:
+        behind.append(f"{match.n_profiles} profiles")
+    if match.n_sources is not None:
+        behind.append(f"{match.n_sources} data sets")
     return (
-        f"{match.cohort} ({match.name}): similarity {match.similarity:.3f}, support "
-        f"{match.support}/50, n={match.n_profiles} profiles of {match.n_patients} patients, "
-        f"{match.n_sources} data sets"
+        f"{match.cohort} ({match.name}): similarity {match.similarity:.3f}{where}, support "
+        f"{match.support}/50, {', '.join(behind)}"
     )
 
 
 def _pathway(pathway: Pathway) -> str:
     return f"{pathway.gene_set} {pathway.z:+.1f} [{pathway.score:+.3f}]"
+
+
+def _gene(gene: Gene) -> str:
+    surprise = "" if gene.surprisal is None else f", surprisal {gene.surprisal:+.1f}"
+    return f"{gene.symbol} {gene.z:+.1f} [{gene.rank:.0f}, {gene.expected:.0f}{surprise}]"
