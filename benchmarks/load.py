@@ -200,7 +200,7 @@ def start_server(options: argparse.Namespace, data: str) -> tuple[subprocess.Pop
     command = [sys.executable, "-m", "specformer_mcp", "serve", "--transport", "http"]
     command += ["--port", str(port), *options.server]
     command += ["--workers", str(options.workers)]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "XDG_DATA_HOME": data}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "SPECFORMER_STORE": data}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     base = f"http://127.0.0.1:{port}"
     return process, base

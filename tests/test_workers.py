@@ -199,7 +199,8 @@ def server(tmp_path, *options, workers=2):
     command += ["--port", str(port), "--workers", str(workers), *options]
     process = subprocess.Popen(
         command,
-        env={**environment(), "TMPDIR": str(tmp_path / "t"), "XDG_DATA_HOME": str(tmp_path)},
+        env=environment()
+        | {"TMPDIR": str(tmp_path / "t"), "SPECFORMER_STORE": str(tmp_path / "store")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -211,16 +212,17 @@ def server(tmp_path, *options, workers=2):
         process.communicate()
 
 
+def ready(process, base):
+    """Whether every worker is, asked over connections that the kernel spreads."""
+    assert process.poll() is None, process.stderr.read()
+    return all(status(base) == 200 for _ in range(16))
+
+
 def status(base):
     try:
         return httpx.get(f"{base}/ready", timeout=30).status_code
     except httpx.TransportError:
         return None
-
-
-def all_ready(base, workers=2):
-    """Whether every worker is, asked over connections that the kernel spreads."""
-    return all(status(base) == 200 for _ in range(8 * workers))
 
 
 def roles(process):
@@ -267,7 +269,7 @@ def ask(base, handle, mode):
 
 def test_workers_share_samples_survive_kills_and_end_in_order(tmp_path):
     with server(tmp_path) as (process, base):
-        until(lambda: all_ready(base), what="every worker is ready")
+        until(lambda: ready(process, base), what="every worker is ready")
         network, workers = roles(process)
         assert len(network) == 1
         assert len(workers) == 2
@@ -315,7 +317,7 @@ def kill_the_model(process, base, pid):
     failed = [text_of(answer) for answer in answers if answer.is_error]
     assert failed
     assert all("model process" in text and "Try again in" in text for text in failed), failed
-    until(lambda: all_ready(base), what="the model process is back")
+    until(lambda: ready(process, base), what="the model process is back")
     handle_in(embed(base, inline(1.5)))
     network, workers = roles(process)
     assert len(network) == 1
@@ -327,15 +329,15 @@ def kill_a_worker(process, base, pid, handle):
     """The port stays open, and the successor knows the samples."""
     os.kill(pid, signal.SIGKILL)
     until(lambda: len(roles(process)[1]) == 2 and not alive(pid), what="there is a successor")
-    until(lambda: all_ready(base), what="the successor is ready")
+    until(lambda: ready(process, base), what="the successor is ready")
     for _ in range(3):
         for answer in ask(base, handle, "auto"):
             assert not answer.is_error, text_of(answer)
 
 
 def test_no_process_outlives_a_parent_that_was_killed(tmp_path):
-    with server(tmp_path, workers=1) as (process, base):
-        until(lambda: status(base) == 200, what="the server is ready")
+    with server(tmp_path) as (process, base):
+        until(lambda: ready(process, base), what="the server is ready")
         children = descendants(process.pid)
         assert len(children) >= 2
         process.kill()
