@@ -32,7 +32,7 @@ from specformer_mcp.readers import BusyError, OverdueError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-START_S = 240
+START_S = 600
 QUESTIONS = ("nearest_cohorts", "predict_cancer_type", "pathway_scores", "unexpected_genes")
 
 
