@@ -7,36 +7,35 @@ thread, and whoever needs the result waits for it. The command line uses the sam
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from specformer_encoder.errors import SpecformerError
+from specformer_mcp.batching import BATCH, CAPACITY
+from specformer_mcp.local_model import LocalModel
+from specformer_mcp.readers import BusyError, ProfileReader, result_of
 from specformer_mcp.samples import Sample, handle_of
 
 if TYPE_CHECKING:
-    from specformer_encoder.embedder import Embedder
     from specformer_encoder.gene_sets import GeneSets
     from specformer_encoder.heads import TypePrediction
+    from specformer_encoder.interpreter import Interpreter
     from specformer_encoder.profiles import FloatArray, ProfileSet
     from specformer_encoder.raw import RawMatrix
-    from specformer_encoder.surprisal import UnexpectedGenes
+    from specformer_encoder.release import Release
+    from specformer_encoder.unexpected import UnexpectedGenes
     from specformer_index.search import ReferenceIndex
 
 logger = logging.getLogger(__name__)
 
 State = Literal["idle", "loading", "ready", "failed"]
-
-BATCH = 8
-"""Profiles embedded between two looks at the clock, half a second's work on one core: what is
-cancelled stops within a second."""
-_LOOK_S = 0.1
 
 Watch = Callable[[int, int], None]
 """Is told (done, total) between batches; raises to stop the work."""
@@ -44,9 +43,19 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything heavy, ready for use."""
+    """Everything heavy, ready for use.
 
-    embedder: Embedder
+    Attributes
+    ----------
+    embedder
+        From what was read of profiles to their embeddings and types. Where `reader` is the network
+        in this process, it is an `Embedder`.
+    reader
+        Reads profiles.
+    """
+
+    embedder: Interpreter
+    reader: ProfileReader
     index: ReferenceIndex
     gene_sets: GeneSets
 
@@ -63,6 +72,11 @@ class Engine:
         Largest expression file accepted, as it lies and decompressed.
     own_files
         Whether the files are the caller's own, on their own machine, so that no cap applies.
+    batch, queue
+        Profiles read together, and profiles that may wait to be read (see `BatchQueue`).
+    connect
+        Given the opened release, returns what reads profiles; None = load the network into this
+        process.
     """
 
     def __init__(
@@ -73,15 +87,21 @@ class Engine:
         max_bytes: int = 1_000_000_000,
         max_inflated_bytes: int = 4_000_000_000,
         own_files: bool = False,
+        batch: int = BATCH,
+        queue: int = CAPACITY,
+        connect: Callable[[Release], ProfileReader] | None = None,
     ) -> None:
         self._release = release or from_environment("SPECFORMER_RELEASE")
         self._index = index or from_environment("SPECFORMER_INDEX")
         self._max_bytes = max_bytes
         self._max_inflated_bytes = max_inflated_bytes
         self._own_files = own_files
+        self._batch = batch
+        self._queue = queue
+        self._connect = connect
         self._loading = threading.Lock()
         self._started = threading.Event()
-        # One inference at a time: concurrent ones would only share the same cores and caches.
+        # One computation at a time: concurrent ones would only share the same cores and caches.
         self._busy = threading.Lock()
         self._loaded: Loaded | None = None
         self._problem: str | None = None
@@ -90,7 +110,7 @@ class Engine:
     def state(self) -> State:
         """Tell how far loading is."""
         if self._loaded is not None:
-            return "ready"
+            return "ready" if self._loaded.reader.available else "loading"
         if self._problem is not None:
             return "failed"
         return "loading" if self._started.is_set() else "idle"
@@ -99,6 +119,11 @@ class Engine:
     def problem(self) -> str | None:
         """Say why loading failed, if it did."""
         return self._problem
+
+    @property
+    def waiting(self) -> int:
+        """Count the profiles that wait to be read."""
+        return 0 if self._loaded is None else self._loaded.reader.waiting
 
     def start(self, *, delay_s: float = 0.0) -> None:
         """Begin loading in the background, once, `delay_s` seconds from now."""
@@ -123,6 +148,11 @@ class Engine:
             if self._loaded is None:
                 self._loaded = self._load()
             return self._loaded
+
+    def close(self) -> None:
+        """Free what was loaded; nothing is answered afterwards."""
+        if self._loaded is not None:
+            self._loaded.reader.close()
 
     def open(self, path: Path) -> RawMatrix:
         """Open an expression file or folder; see `specformer_encoder.readers.read`."""
@@ -156,7 +186,8 @@ class Engine:
     ) -> None:
         """Give every sample its embedding, until the time budget is spent.
 
-        At least one batch is embedded; a sample left over is embedded when it is first used.
+        At least one batch is embedded; a sample left over is embedded when it is first used. So is
+        one that finds the server too busy after the first batch.
 
         Parameters
         ----------
@@ -166,38 +197,38 @@ class Engine:
             Seconds after which no further batch is begun.
         watch
             Is told after every batch how many of the samples have their embedding, and while
-            waiting for another caller's batch; what it raises stops the work.
+            waiting for one; what it raises stops the work.
+
+        Raises
+        ------
+        SpecformerError
+            A profile cannot be read, or the server is too busy or not able to read any now.
         """
         import numpy as np
 
-        embedder = self.loaded().embedder
-        release = embedder.release.sha256
+        loaded = self.loaded()
+        release = loaded.embedder.release.sha256
         waiting = [sample for sample in samples if not sample.is_embedded_by(release)]
         deadline = time.monotonic() + budget_s
         done = len(samples) - len(waiting)
-        for start in range(0, len(waiting), BATCH):
+        for start in range(0, len(waiting), self._batch):
             if start and time.monotonic() > deadline:
                 return
-            batch = waiting[start : start + BATCH]
-            with self._turn(watch, done + start, len(samples)):
-                reading = embedder.read(np.stack([sample.values for sample in batch]))
-                vectors = embedder.embeddings(reading)
+            batch = waiting[start : start + self._batch]
+            values = np.stack([sample.values for sample in batch])
+            look = None if watch is None else functools.partial(watch, done + start, len(samples))
+            try:
+                reading = result_of(loaded.reader.submit(values), look=look)
+            except BusyError:
+                if start:
+                    return
+                raise
+            vectors = loaded.embedder.embeddings(reading)
             for row, sample in enumerate(batch):
                 # A copy, so that one kept sample does not keep its whole batch alive.
                 sample.set_embedding(vectors[row].copy(), reading.rows([row]), release=release)
             if watch is not None:
                 watch(done + start + len(batch), len(samples))
-
-    @contextmanager
-    def _turn(self, watch: Watch | None, done: int, total: int) -> Iterator[None]:
-        """Hold the engine; who waits for it can still be told to stop."""
-        while not self._busy.acquire(timeout=-1 if watch is None else _LOOK_S):
-            assert watch is not None  # noqa: S101 - without it, acquire waits until it succeeds
-            watch(done, total)
-        try:
-            yield
-        finally:
-            self._busy.release()
 
     def embedding(self, sample: Sample) -> FloatArray:
         """Return the (D,) embedding of a sample."""
@@ -226,11 +257,8 @@ class Engine:
 
     def unexpected_genes(self, sample: Sample, *, top: int, surprisal: bool) -> UnexpectedGenes:
         """Return the genes that the rest of a sample's profile does not explain."""
-        from specformer_encoder.surprisal import unexpected_genes
-
-        with self._busy:
-            embedder = self.loaded().embedder
-            return unexpected_genes(embedder, sample.values, top=top, surprisal=surprisal)
+        reader = self.loaded().reader
+        return result_of(reader.explain(sample.values, top=top, surprisal=surprisal))
 
     def pathway_scores(self, sample: Sample) -> FloatArray:
         """Return the (P,) direct ssGSEA scores of a sample; NaN = could not be scored."""
@@ -242,13 +270,12 @@ class Engine:
 
     def _load(self) -> Loaded:
         began = time.monotonic()
-        from specformer_encoder.embedder import Embedder
         from specformer_encoder.gene_sets import GeneSets
         from specformer_index.search import ReferenceIndex
 
-        embedder = Embedder.load(self._release)
+        embedder, reader = self._open_release()
         index = ReferenceIndex.open(self._index, release_sha256=embedder.release.sha256)
-        loaded = Loaded(embedder, index, GeneSets.load())
+        loaded = Loaded(embedder, reader, index, GeneSets.load())
         self._problem = None
         logger.info(
             "ready in %.1f s: release %s, index %s",
@@ -257,6 +284,18 @@ class Engine:
             index.info.version,
         )
         return loaded
+
+    def _open_release(self) -> tuple[Interpreter, ProfileReader]:
+        if self._connect is not None:
+            from specformer_encoder.interpreter import Interpreter
+            from specformer_encoder.release import open_release
+
+            release = open_release(self._release)
+            return Interpreter.of(release), self._connect(release)
+        from specformer_encoder.embedder import Embedder
+
+        embedder = Embedder.load(self._release)
+        return embedder, LocalModel(embedder, batch=self._batch, capacity=self._queue)
 
     def _load_quietly(self) -> None:
         try:

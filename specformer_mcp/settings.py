@@ -111,7 +111,7 @@ class Settings(BaseModel):
     call_timeout_s: float = Field(50.0, gt=0, description="seconds that a call may take (http)")
     workers: int = Field(1, ge=1, le=64, description="web worker processes (http)")
     queue: int = Field(64, ge=1, description="profiles that may wait for the model (http)")
-    batch: int = Field(16, ge=1, description="profiles that the model takes together")
+    batch: int = Field(8, ge=1, description="profiles that the model takes together")
     metrics: bool = Field(False, description="serve Prometheus metrics at /metrics (http)")
     max_file_bytes: int = Field(1_000_000_000, ge=1, description="largest expression file read")
     max_inflated_bytes: int = Field(

@@ -19,18 +19,18 @@ from specformer_encoder.backends import Backend, BackendName, open_backend, usab
 from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.factors import FactorModel
 from specformer_encoder.genes import vocabulary
-from specformer_encoder.heads import TypePrediction
+from specformer_encoder.interpreter import Interpreter
 from specformer_encoder.lineages import lineage_content
 from specformer_encoder.model import ModelConfig, SpecFormer
 from specformer_encoder.ordering import gene_sequence, rank_quantiles
-from specformer_encoder.projection import Projection, unit_length
-from specformer_encoder.reading import Reading, evidence
+from specformer_encoder.projection import Projection
+from specformer_encoder.reading import Reading
 from specformer_encoder.release import Release, open_release
 
 FloatArray = npt.NDArray[np.float32]
 
 
-class Embedder:
+class Embedder(Interpreter):
     """A release, ready to embed and to predict.
 
     Parameters
@@ -65,12 +65,11 @@ class Embedder:
         projection: Projection | None = None,
         release: Release | None = None,
     ) -> None:
+        super().__init__(projection, release)
         self.backend = backend
         self.config = config
         self.idf = idf
         self.factors = factors
-        self._projection = projection
-        self._release = release
 
     @classmethod
     def load(cls, path: Path | None = None, *, backend: BackendName = "auto") -> Embedder:
@@ -89,25 +88,6 @@ class Embedder:
         return cls(
             engine, network.config, release.idf, release.factors, release.projection, release
         )
-
-    @property
-    def release(self) -> Release:
-        """The opened release."""
-        if self._release is None:
-            raise RuntimeError("this embedder belongs to a release that is still being built")
-        return self._release
-
-    @property
-    def projection(self) -> Projection:
-        """From what is read to the embedding."""
-        if self._projection is None:
-            raise RuntimeError("this embedder belongs to a release that is still being built")
-        return self._projection
-
-    @property
-    def dimensions(self) -> int:
-        """Width of an embedding, E."""
-        return int(self.projection.matrix.shape[1])
 
     @property
     def genes(self) -> int:
@@ -152,25 +132,9 @@ class Embedder:
     def _sequence(self, profile: FloatArray) -> npt.NDArray[np.uint16]:
         return gene_sequence(profile, self.idf, self.config.length)
 
-    def embeddings(self, reading: Reading) -> FloatArray:
-        """(S, E) float32 vectors of unit length of what was read.
-
-        The same profile gives the same bits in any batch.
-        """
-        # Row by row: a product of matrices may sum in another order for another number of rows.
-        one = (reading.rows([row]) for row in range(len(reading)))
-        rows = [self.projection.apply(r.raw, r.measured) for r in one]
-        return unit_length(np.array(rows, np.float32).reshape(-1, self.dimensions))
-
     def embed(self, values: FloatArray) -> FloatArray:
         """Read and embed (S, V) profiles; see `read` and `embeddings`."""
         return self.embeddings(self.read(values))
-
-    def predict(self, reading: Reading) -> list[TypePrediction]:
-        """Cancer types with probability, prediction set and doubt of what was read."""
-        return self.release.heads.predict(
-            self.embeddings(reading), evidence(reading, self.projection), share=reading.measured
-        )
 
 
 def load_network(release: Release) -> SpecFormer:

@@ -23,17 +23,20 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.errors import ReleaseError
-from specformer_encoder.factors import FactorModel
 from specformer_encoder.files import move_into_place, sha256_of, sync_tree
 from specformer_encoder.heads import Heads
 from specformer_encoder.projection import Projection
+
+if TYPE_CHECKING:
+    from specformer_encoder.factors import FactorModel
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -42,7 +45,7 @@ FORMAT = 3
 _REMEDY = "Reinstall specformer-mcp, or build a release with `specformer release build`."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Release:
     """An opened release.
 
@@ -60,8 +63,6 @@ class Release:
         V Ensembl ids.
     idf
         (V,) information weights of the ordering.
-    factors
-        Factor model of the ranks.
     projection
         From network and factors to the embedding.
     heads
@@ -74,9 +75,17 @@ class Release:
     manifest: dict[str, Any]
     vocabulary: list[str]
     idf: FloatArray
-    factors: FactorModel
     projection: Projection
     heads: Heads
+
+    @cached_property
+    def factors(self) -> FactorModel:
+        """Factor model of the ranks; read when it is first used, for it needs PyTorch."""
+        from safetensors.numpy import load_file
+
+        from specformer_encoder.factors import FactorModel
+
+        return FactorModel.from_tensors(load_file(self.path / "factors.safetensors"))
 
 
 def _release_hash(files: dict[str, str]) -> str:
@@ -137,7 +146,6 @@ def open_release(path: Path | None = None) -> Release:
         manifest=manifest,
         vocabulary=names,
         idf=genes["idf"],
-        factors=FactorModel.from_tensors(load_file(path / "factors.safetensors")),
         projection=Projection(**load_file(path / "projection.safetensors")),
         heads=Heads.of(load_file(path / "heads.safetensors"), settings),
     )

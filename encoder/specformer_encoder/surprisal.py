@@ -28,7 +28,6 @@ z; the patient's own cohort, its label told, 34 % (28 to 41). Measured by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +41,7 @@ from specformer_encoder.leave_one_out import Expectation, leave_one_out
 from specformer_encoder.model import SpecFormer
 from specformer_encoder.novelty import p_values
 from specformer_encoder.ordering import NOT_MEASURED, gene_sequence, rank_quantiles
+from specformer_encoder.unexpected import UnexpectedGene, UnexpectedGenes
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -61,56 +61,6 @@ _FEW = 0.5
 _TOO_FEW = 500
 #: A profile whose misfit fewer than this share of validation tumours reach is noted as unlike.
 _ODD = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class UnexpectedGene:
-    """A gene that the rest of a profile does not explain.
-
-    Attributes
-    ----------
-    symbol, ensembl_id
-        Its names.
-    rank_percentile
-        0 to 100 among the measured genes; of a panel, as whole profiles would rank it.
-    expected_percentile
-        0 to 100, on the same scale, given all the other measured genes.
-    z
-        The difference in standard deviations, of the profile itself where it misfits; see the
-        module.
-    surprisal
-        Nats by which the network expects it less, in this context, than it does at that rank in
-        no context; None where the gene sequence does not hold the gene or it was not asked for.
-    """
-
-    symbol: str
-    ensembl_id: str
-    rank_percentile: float
-    expected_percentile: float
-    z: float
-    surprisal: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class UnexpectedGenes:
-    """What is unexpected in one profile, the least expected first.
-
-    Attributes
-    ----------
-    has
-        Genes that are higher than the others explain.
-    lacks
-        Genes that are lower than the others call for.
-    measured
-        Vocabulary genes that the profile measures and the factor model knows.
-    notes
-        Reasons to read the lists with care, a sentence each.
-    """
-
-    has: list[UnexpectedGene]
-    lacks: list[UnexpectedGene]
-    measured: int
-    notes: list[str]
 
 
 def unexpected_genes(

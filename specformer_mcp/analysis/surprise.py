@@ -10,7 +10,7 @@ from specformer_mcp.engine import Engine
 from specformer_mcp.results import Gene, UnexpectedGenes
 
 if TYPE_CHECKING:
-    from specformer_encoder.surprisal import UnexpectedGene
+    from specformer_encoder.unexpected import UnexpectedGene
     from specformer_mcp.samples import Sample
 
 HELP = (

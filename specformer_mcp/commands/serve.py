@@ -6,24 +6,25 @@ import argparse
 import atexit
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 from specformer_mcp.stdio_guard import take_stdout
 
 if TYPE_CHECKING:
+    import uvicorn
     from pydantic.fields import FieldInfo
 
+    from specformer_mcp.engine import Engine
     from specformer_mcp.samples import SampleStore
     from specformer_mcp.settings import Settings
+    from specformer_mcp.workers import Connect
 
 _NO_FLAG = frozenset({"token"})
 """The command line can be read by every user of the machine."""
 _NOT_SERVED = (
     "index_version",
-    "workers",
-    "queue",
-    "batch",
     "log_level",
 )
 """Settings that nothing heeds yet: refused, so that nobody relies on them."""
@@ -91,16 +92,10 @@ def open_store(settings: Settings) -> SampleStore:
 def _serve(settings: Settings) -> int:
     # Before any library is imported: what libraries print must not reach the client.
     wire = take_stdout() if settings.transport == "stdio" else None
-    from specformer_mcp.engine import Engine
     from specformer_mcp.paths import AllowedFolders
     from specformer_mcp.server import create_server, serve_stdio
 
-    engine = Engine(
-        release=settings.release,
-        index=settings.index,
-        max_bytes=settings.max_file_bytes,
-        max_inflated_bytes=settings.max_inflated_bytes,
-    )
+    engine = _engine(settings)
     store = open_store(settings)
     named = [str(folder) for folder in settings.allow_dirs]
     if wire is not None:
@@ -110,6 +105,8 @@ def _serve(settings: Settings) -> int:
         from specformer_mcp.http import serve_http
         from specformer_mcp.http.from_settings import http_options
 
+        if settings.workers > 1:
+            return _serve_workers(settings)
         options = http_options(settings)
         server = create_server(
             engine=engine,
@@ -117,7 +114,13 @@ def _serve(settings: Settings) -> int:
             store=store,
             allow_paths=False,
         )
-        serve_http(server, engine=engine, options=options, store_samples=lambda: len(store))
+        serve_http(
+            server,
+            engine=engine,
+            options=options,
+            store_samples=lambda: len(store),
+            queue_depth=lambda: engine.waiting,
+        )
     store.close()
     if engine.state != "idle":
         _leave()
@@ -135,6 +138,66 @@ def _leave() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _serve_workers(settings: Settings) -> int:
+    from specformer_mcp.settings import SettingsError
+    from specformer_mcp.workers import serve_workers
+
+    if settings.store == "none":
+        raise SettingsError(
+            "Several workers find each other's samples in the store on disk; store is 'none'.",
+            "Name a folder with --store, or set workers to 1.",
+        )
+    return serve_workers(
+        partial(_web_worker, settings=settings),
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        release=settings.release,
+        batch=settings.batch,
+        queue=settings.queue,
+    )
+
+
+def _engine(settings: Settings, connect: Connect | None = None) -> Engine:
+    from specformer_mcp.engine import Engine
+
+    return Engine(
+        release=settings.release,
+        index=settings.index,
+        max_bytes=settings.max_file_bytes,
+        max_inflated_bytes=settings.max_inflated_bytes,
+        batch=settings.batch,
+        queue=settings.queue,
+        connect=connect,
+    )
+
+
+def _web_worker(connect: Connect, *, settings: Settings) -> tuple[Engine, uvicorn.Config]:
+    """Return the engine of one of several web workers, and how uvicorn serves it."""
+    from specformer_mcp.http import http_app, uvicorn_config
+    from specformer_mcp.http.from_settings import http_options
+    from specformer_mcp.paths import AllowedFolders
+    from specformer_mcp.server import create_server
+
+    engine = _engine(settings, connect)
+    options = http_options(settings, stateless=True)
+    store = open_store(settings)
+    server = create_server(
+        engine=engine,
+        folders=AllowedFolders.for_http([str(folder) for folder in settings.allow_dirs]),
+        store=store,
+        allow_paths=False,
+    )
+    app = http_app(
+        server,
+        engine=engine,
+        options=options,
+        store_samples=lambda: len(store),
+        queue_depth=lambda: engine.waiting,
+    )
+    return engine, uvicorn_config(app, options=options)
 
 
 def _refuse_what_is_not_served(settings: Settings) -> None:
