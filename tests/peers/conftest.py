@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from install import Peers, Unreachable
+from install import Peers, UnreachableError
 from server_support import http_server
 
 PEERS = Peers()
@@ -24,7 +24,7 @@ class Installed:
     def _or_skip(self, get):
         try:
             return get()
-        except Unreachable as reason:
+        except UnreachableError as reason:
             pytest.skip(f"not installed: {reason}")
 
 

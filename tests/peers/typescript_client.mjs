@@ -35,8 +35,12 @@ const textOf = (result) => result.content.map((block) => block.text ?? "").join(
 const [client, transport] = clientAndTransport();
 await client.connect(transport);
 const { tools } = await client.listTools();
+// A busy machine takes longer than the clients' minute to load the model.
+const patient = { timeout: 240_000 };
 const call = (name, args) =>
-  client.callTool({ name, arguments: args }, ...(request.client === "v1" ? [undefined] : []));
+  request.client === "v1"
+    ? client.callTool({ name, arguments: args }, undefined, patient)
+    : client.callTool({ name, arguments: args }, patient);
 const embedded = await call("embed_sample", request.embed);
 const handle = embedded.structuredContent?.samples?.[0]?.sample;
 const cohorts = await call("nearest_cohorts", { sample: handle });
