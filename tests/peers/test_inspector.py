@@ -11,6 +11,8 @@ from server_support import NORMAL, TUMOR
 
 LIMIT_S = 300
 TOOL_FAILED = 5
+CONNECT_MS = 120_000
+"""The Inspector's own 15 s are ample, except on a machine that is busy with ten other things."""
 
 
 @pytest.fixture
@@ -19,7 +21,10 @@ def inspect(peers, tmp_path):
 
     def run(target, method, *options):
         done = subprocess.run(
-            ["mcp-inspector", "--cli", *target, "--method", method, "--format", "json", *options],
+            [
+                *("mcp-inspector", "--cli", *target, "--method", method, "--format", "json"),
+                *("--connect-timeout", str(CONNECT_MS), *options),
+            ],
             env=peers.node_environment | {"HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,

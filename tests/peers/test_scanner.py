@@ -24,7 +24,10 @@ HOSTILE = {
 def scan(peers, *arguments):
     program = peers.program("scanner", "mcp-scanner")
     done = subprocess.run(
-        [str(program), "--analyzers", "yara", "--format", "raw", *arguments],
+        [
+            *(str(program), "--analyzers", "yara", "--format", "raw"),
+            *("--stdio-timeout", str(LIMIT_S), *arguments),
+        ],
         env=environment() | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
         capture_output=True,
         text=True,
