@@ -44,10 +44,13 @@ def target_of(transport, base):
     return [start["command"], *start["args"]]
 
 
-@pytest.mark.parametrize("transport", ["stdio", "http"])
-def test_the_schemas_are_portable(inspect, base, transport):
+@pytest.mark.parametrize(
+    ("transport", "era"), [("stdio", "auto"), ("http", "legacy"), ("http", "modern")]
+)
+def test_the_schemas_are_portable(inspect, base, transport, era):
     """`--strict` exits 6 where a schema would trouble some client."""
-    code, out, errors = inspect(target_of(transport, base), "tools/list", "--strict")
+    target = target_of(transport, base)
+    code, out, errors = inspect(target, "tools/list", "--strict", "--protocol-era", era)
     assert code == 0, errors
     tools = json.loads(out)["result"]["tools"]
     assert {tool["name"] for tool in tools} >= TOOLS
