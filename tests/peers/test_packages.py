@@ -32,7 +32,7 @@ def run(command, **more):
 def clean_environment(**more):
     """The environment without anything that leads Python to this checkout."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    return kept | {"OMP_NUM_THREADS": "1"} | more
+    return kept | {"OMP_NUM_THREADS": "1", "SPECFORMER_STORE": "none"} | more
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +97,10 @@ def test_the_wheel_answers_the_four_tools(clean, tmp_path, command, mode):
 def test_the_clean_environment_does_not_see_the_checkout(clean, tmp_path):
     code = (
         "import json, specformer_mcp, specformer_index, specformer_encoder as e; "
-        "print(json.dumps([m.__file__ for m in (specformer_mcp, specformer_index, e)]))"
+        "print(json.dumps([list(m.__path__) for m in (specformer_mcp, specformer_index, e)]))"
     )
     out = run([clean / "python", "-c", code], cwd=tmp_path, env=clean_environment())
-    assert all(str(clean.parent) in file for file in json.loads(out))
+    assert all(str(clean.parent) in path for paths in json.loads(out) for path in paths)
 
 
 def test_the_command_line_of_the_wheel(clean, tmp_path):
