@@ -52,6 +52,16 @@ def run(command: list[str], *, env: dict[str, str] | None = None) -> None:
     raise RuntimeError(f"{' '.join(command)} failed:\n{said[-3000:]}")
 
 
+def find_python(version: str) -> str:
+    """Return an interpreter of another version (3.12), from the PATH or pyenv's folder."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = sorted(versions.glob(f"{version}.*/bin/python{version}"))
+    interpreter = str(found[-1]) if found else shutil.which(f"python{version}")
+    if interpreter is None:
+        raise RuntimeError(f"it needs Python {version}, which is not on this machine")
+    return interpreter
+
+
 class Peers:
     """Where the peers are; `start` begins to install, the properties wait for the end.
 
@@ -167,7 +177,8 @@ class Peers:
 
     def _server(self, name: str, target: Path) -> None:
         pin = self.pins["servers"][name]
-        self._venv(target, pin.get("python", sys.executable), pin["requirements"])
+        interpreter = find_python(pin["python"]) if "python" in pin else sys.executable
+        self._venv(target, interpreter, pin["requirements"])
 
     def _venv(self, target: Path, interpreter: str, requirements: list[str]) -> None:
         uv = str(self.uv)

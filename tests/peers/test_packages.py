@@ -74,7 +74,9 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(wheel):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    "command", [["specformer-mcp"], ["python", "-m", "specformer_mcp", "serve"]]
+    "command",
+    [["specformer-mcp"], ["python", "-m", "specformer_mcp", "serve"]],
+    ids=["script", "module"],
 )
 def test_the_wheel_answers_the_four_tools(clean, tmp_path, command, mode):
     async def conversation(client):
