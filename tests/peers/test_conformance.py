@@ -61,7 +61,6 @@ def test_everything_scored_passes(peers, url, tmp_path, revision):
         timeout=LIMIT_S,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-4000:]
     # The exit code would also be 0 if nothing had been run, so the checks are counted.
     scored, failures = 0, []
     for path in tmp_path.glob("*/checks.json"):
@@ -72,9 +71,10 @@ def test_everything_scored_passes(peers, url, tmp_path, revision):
         checks = json.loads(path.read_text())
         assert any(check["status"] == "SUCCESS" for check in checks), scenario
         failures += [
-            (scenario, check["id"], check.get("errorMessage"))
+            (scenario, check["id"], check.get("errorMessage"), check.get("details"))
             for check in checks
             if check["status"] in {"FAILURE", "WARNING"}
         ]
-    assert scored == FEWEST[revision]
     assert not failures
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert scored == FEWEST[revision]
