@@ -21,6 +21,13 @@ UNSCORED = re.compile(
 )
 
 
+def ready(port):
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 @contextmanager
 def server_with_fixtures(log):
     port = free_port()
@@ -31,18 +38,15 @@ def server_with_fixtures(log):
         )
     try:
         deadline = time.monotonic() + LIMIT_S
-        while True:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/health")
-                break
-            except httpx.TransportError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
+        # Until the model is loaded: the suite waits 5 s for a resource and not longer.
+        while not ready(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 @pytest.fixture(scope="module")
