@@ -21,13 +21,12 @@ from specformer_encoder.errors import SpecformerError
 from specformer_mcp.samples import Sample, handle_of
 
 if TYPE_CHECKING:
-    from specformer_encoder.surprisal import UnexpectedGenes
-
     from specformer_encoder.embedder import Embedder
     from specformer_encoder.gene_sets import GeneSets
     from specformer_encoder.heads import TypePrediction
     from specformer_encoder.profiles import FloatArray, ProfileSet
     from specformer_encoder.raw import RawMatrix
+    from specformer_encoder.surprisal import UnexpectedGenes
     from specformer_index.search import ReferenceIndex
 
 logger = logging.getLogger(__name__)
@@ -225,12 +224,13 @@ class Engine:
         with self._busy:
             return self.loaded().embedder.predict(Reading.join(readings))
 
-    def unexpected_genes(self, sample: Sample, *, top: int) -> UnexpectedGenes:
+    def unexpected_genes(self, sample: Sample, *, top: int, surprisal: bool) -> UnexpectedGenes:
         """Return the genes that the rest of a sample's profile does not explain."""
         from specformer_encoder.surprisal import unexpected_genes
 
         with self._busy:
-            return unexpected_genes(self.loaded().embedder, sample.values, top=top)
+            embedder = self.loaded().embedder
+            return unexpected_genes(embedder, sample.values, top=top, surprisal=surprisal)
 
     def pathway_scores(self, sample: Sample) -> FloatArray:
         """Return the (P,) direct ssGSEA scores of a sample; NaN = could not be scored."""

@@ -32,10 +32,13 @@ def engine():
     return Engine()
 
 
-def server_for(folder, *, store=None, engine_=None):
+def server_for(folder, *, store=None, engine_=None, allow_paths=True):
     folders = AllowedFolders((Path(folder).resolve(), ROOT / "examples"), Path(folder).resolve())
     return create_server(
-        engine=engine_ or engine(), folders=folders, store=SampleStore() if store is None else store
+        engine=engine_ or engine(),
+        folders=folders,
+        store=SampleStore() if store is None else store,
+        allow_paths=allow_paths,
     )
 
 
@@ -50,7 +53,8 @@ def talk(server, conversation, *, mode="auto"):
 
 
 def text_of(result):
-    return "\n".join(block.text for block in result.content)
+    """Return what a model reads of a tool's result; links have no text."""
+    return "\n".join(block.text for block in result.content if block.type == "text")
 
 
 def example_rows(path=TUMOR):

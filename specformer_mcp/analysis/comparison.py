@@ -279,8 +279,8 @@ def _doubt(a: Sequence[Sample], b: Sequence[Sample], group_a: Group, group_b: Gr
     m, n = len(a), len(b)
     if min(m, n) < 2:
         notes.append(
-            "One sample on a side: no test is possible. Two random members of the reference cohort "
-            f"differ by |delta_z| > {_UNUSUAL:.1f} in 5 % of the sets."
+            "One sample on a side: no test. Two random members of the reference cohort differ by "
+            f"|delta_z| > {_UNUSUAL:.1f} in 5 % of the sets."
         )
     elif min(m, n) < SMALL_GROUP:
         notes.append(

@@ -16,6 +16,7 @@ from specformer_mcp.results import (
     Comparison,
     Embedded,
     Gene,
+    Group,
     Pathway,
     PathwayContrast,
     Pathways,
@@ -28,6 +29,10 @@ COHORTS = 6
 GENE_SETS = 10
 GENES = 10
 NEAREST_PROFILES = 1
+COMPARED = 6
+"""Gene sets in a comparison."""
+NAMED = 0.01
+"""Probability from which on it is told where a type is known from."""
 TEXT = 240
 """Characters of one note."""
 
@@ -42,12 +47,8 @@ def concise(answer: Answer) -> Answer:
 def _(answer: Embedded) -> Answer:
     unit = answer.unit.model_copy(update={"evidence": []})
     genes = answer.genes.model_copy(update={"account": []})
-    types = list(answer.summary.top_types.items())
-    shown = dict(types[:TYPES])
     notes = [note if len(note) <= TEXT else f"{note[: TEXT - 1]}…" for note in answer.notes[:4]]
-    if len(types) > len(shown):
-        notes.append(f"{len(types)} top types in all; detail=full counts each.")
-    summary = answer.summary.model_copy(update={"top_types": shown})
+    summary = answer.summary.model_copy(update={"top_types": _first(answer.summary.top_types)})
     return _with(answer, unit=unit, genes=genes, summary=summary, notes=notes)
 
 
@@ -88,10 +89,6 @@ def _(answer: Prediction) -> Answer:
     )
 
 
-NAMED = 0.01
-"""Probability from which on it is told where a type is known from."""
-
-
 @concise.register
 def _(answer: Pathways) -> Answer:
     found = sorted(answer.higher + answer.lower, key=lambda pathway: -abs(pathway.z))
@@ -108,8 +105,7 @@ def _(answer: Pathways) -> Answer:
 def _(answer: UnexpectedGenes) -> Answer:
     def short(genes: list[Gene]) -> list[Gene]:
         return [
-            Gene(symbol=g.symbol, z=g.z, rank=round(g.rank), expected=round(g.expected))
-            for g in genes[:GENES]
+            Gene(symbol=g.symbol, z=g.z, rank=g.rank, expected=g.expected) for g in genes[:GENES]
         ]
 
     cut = _cut(GENES, max(len(answer.has), len(answer.lacks)), "genes of each")
@@ -132,18 +128,29 @@ def _(answer: Comparison) -> Answer:
     kept_b = short(answer.higher_in_b, from_b)
     return _with(
         answer,
-        a=answer.a.model_copy(update={"names": answer.a.names[:2]}),
-        b=answer.b.model_copy(update={"names": answer.b.names[:2]}),
+        a=_group(answer.a),
+        b=_group(answer.b),
         between=None,
-        cohorts=[*answer.cohorts[:2], *answer.cohorts[2:][-2:]],
+        cohorts=[
+            cohort.model_copy(update={"difference": None})
+            for cohort in [*answer.cohorts[:2], *answer.cohorts[2:][-2:]]
+        ],
         higher_in_a=kept_a,
         higher_in_b=kept_b,
         notes=answer.notes + _cut(len(kept_a) + len(kept_b), len(found), "gene sets"),
     )
 
 
-COMPARED = 6
-"""Gene sets in a concise comparison."""
+def _group(group: Group) -> Group:
+    names = group.names if group.n == 1 else []
+    return group.model_copy(update={"names": names, "top_types": _first(group.top_types)})
+
+
+def _first(counts: dict[str, int]) -> dict[str, int]:
+    """The most frequent types, and how many samples have another."""
+    shown = dict(list(counts.items())[:TYPES])
+    rest = sum(counts.values()) - sum(shown.values())
+    return shown | ({"others": rest} if rest else {})
 
 
 def _with(answer: Answer, **update: Any) -> Answer:

@@ -11,17 +11,24 @@ from specformer_mcp.results import Gene, UnexpectedGenes
 
 if TYPE_CHECKING:
     from specformer_encoder.surprisal import UnexpectedGene
-
     from specformer_mcp.samples import Sample
 
 HELP = (
-    "z compares a gene's rank with what all other genes of this sample predict; beyond ±4 is "
-    "unusual. A hypothesis, not a finding: copy number, contamination and batch look alike."
+    "|z| above 4 is unusual. Hypotheses: copy number, contamination, a swap and batch look alike."
 )
 
 
-def unexpected_genes(engine: Engine, sample: Sample, *, top: int = 10) -> UnexpectedGenes:
+def unexpected_genes(
+    engine: Engine, sample: Sample, *, top: int = 10, surprisal: bool = True
+) -> UnexpectedGenes:
     """Find the genes that a sample has or lacks against all others of its genes.
+
+    Parameters
+    ----------
+    top
+        Genes of each kind, 1 to 50.
+    surprisal
+        Whether the network is asked as well, which takes a pass through it.
 
     Raises
     ------
@@ -29,7 +36,7 @@ def unexpected_genes(engine: Engine, sample: Sample, *, top: int = 10) -> Unexpe
         `top` is out of range.
     """
     check_range("top", top, LARGEST_TOP)
-    found = engine.unexpected_genes(sample, top=top)
+    found = engine.unexpected_genes(sample, top=top, surprisal=surprisal)
     return UnexpectedGenes(
         sample=sample.handle,
         name=sample.name,
@@ -46,8 +53,8 @@ def _gene(gene: UnexpectedGene) -> Gene:
     return Gene(
         symbol=gene.symbol or gene.ensembl_id,
         ensembl_id=gene.ensembl_id,
-        rank=round(gene.rank_percentile, 1),
-        expected=round(gene.expected_percentile, 1),
+        rank=round(gene.rank_percentile),
+        expected=round(gene.expected_percentile),
         z=round(gene.z, 1),
         surprisal=None if gene.surprisal is None else round(gene.surprisal, 2),
     )

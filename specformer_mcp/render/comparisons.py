@@ -37,8 +37,8 @@ def reference(answer: Reference) -> str:
 
 
 def _group(label: str, group: Group) -> str:
-    names = ", ".join(clean(name, width=40) for name in group.names)
-    more = f", … ({group.n} samples)" if group.n > len(group.names) else ""
+    names = "".join(f"{clean(name, width=40)}, " for name in group.names)
+    more = f"{group.n} sample{'' if group.n == 1 else 's'}"
     odd = f"; out of distribution {group.out_of_distribution}" if group.out_of_distribution else ""
     return f"{label}: {names}{more}; top types: {counted(group.top_types)}{odd}"
 

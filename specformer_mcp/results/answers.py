@@ -107,8 +107,8 @@ class Gene(Result):
 
     symbol: str
     z: float
-    rank: float = Field(description="Percentile within the sample")
-    expected: float = Field(description="Percentile by context")
+    rank: int = Field(description="Percentile within the sample")
+    expected: int = Field(description="Percentile by context")
     ensembl_id: str | None = None
     surprisal: float | None = None
 

@@ -13,7 +13,7 @@ class Group(Result):
     """One side of a comparison."""
 
     n: int
-    names: list[str]
+    names: list[str] = Field(default=[], description="The first few")
     top_types: dict[str, int]
     out_of_distribution: int
 
@@ -25,7 +25,7 @@ class CohortContrast(Result):
     name: str
     a: float = Field(description="Mean similarity of a")
     b: float
-    difference: float
+    difference: float | None = None
 
 
 class PathwayContrast(Result):

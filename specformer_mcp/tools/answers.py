@@ -100,7 +100,9 @@ def answer_tools(box: Toolbox) -> list[Tool]:
 
         For hypotheses: amplified or lost genes, contamination, an odd lineage.
         """
-        answer = analysis.unexpected_genes(box.engine, box.sample(sample, ctx), top=top)
+        answer = analysis.unexpected_genes(
+            box.engine, box.sample(sample, ctx), top=top, surprisal=detail == "full"
+        )
         return answer_with(answer, render.unexpected_genes, detail=detail)
 
     return [
