@@ -100,6 +100,6 @@ def _table(
     lines = ["\t".join([header, *samples])]
     for gene in known:
         cells = (f"{value:.{decimals}f}" for value in values[:, gene])
-        lines.append("\t".join([genes[gene], *cells]))
+        lines.append("\t".join([genes[int(gene)], *cells]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
