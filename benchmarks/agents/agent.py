@@ -156,7 +156,8 @@ def _twins(question: str) -> Plan:
     pairs = [(i, j) for i in first for j in second]
     compared = yield [("compare_samples", {"a": first[i], "b": second[j]}) for i, j in pairs]
     distance = {pair: got.data["distance"] for pair, got in zip(pairs, compared, strict=True)}
-    return list(min(distance, key=lambda pair: distance[pair]))
+    nearest = min(distance, key=lambda pair: distance[pair])
+    return list(nearest)
 
 
 def _tissue(question: str) -> Plan:
@@ -175,7 +176,8 @@ def _tissue(question: str) -> Plan:
         one, other = (shares[name] for name in pair)
         return sum(min(value, other.get(cohort, 0.0)) for cohort, value in one.items())
 
-    return list(max(itertools.combinations(handles, 2), key=common))
+    most_alike = max(itertools.combinations(handles, 2), key=common)
+    return list(most_alike)
 
 
 def _unit(question: str) -> Plan:

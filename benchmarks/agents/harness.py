@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mcp import Client
-from mcp_types import TextContent, Tool
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND, TextContent, Tool
 
 from benchmarks.agents.questions import Question
 
@@ -26,6 +27,8 @@ from tokens import as_json, tokens  # type: ignore[import-not-found]
 
 MOST_TURNS = 30
 MOST_CALLS = 60
+_MODELS_FAULT = (INVALID_PARAMS, METHOD_NOT_FOUND)
+"""Protocol errors that a wrong call of a model gives, as of a tool that is not there."""
 
 SYSTEM = (
     "You answer questions about bulk RNA-seq files with the tools you are given; you cannot read "
@@ -178,16 +181,24 @@ async def ask(client: Client, model: Model, question: Question) -> Outcome:
 
 
 async def _carry_out(client: Client, call: Call, outcome: Outcome) -> Got:
-    result = await client.call_tool(call.tool, call.arguments)
-    text = "\n".join(b.text for b in result.content if isinstance(b, TextContent))
-    data = {} if result.is_error else result.structured_content or {}
+    data: dict[str, Any] = {}
+    try:
+        result = await client.call_tool(call.tool, call.arguments)
+    except MCPError as error:
+        if error.code not in _MODELS_FAULT:
+            raise
+        text, refused = error.message, True
+    else:
+        text = "\n".join(b.text for b in result.content if isinstance(b, TextContent))
+        refused = bool(result.is_error)
+        data = {} if refused else result.structured_content or {}
     outcome.calls += 1
-    outcome.errors += bool(result.is_error)
+    outcome.errors += refused
     outcome.tools[call.tool] = outcome.tools.get(call.tool, 0) + 1
     outcome.written += tokens(as_json({call.tool: call.arguments}))
     outcome.read += tokens(text)
     outcome.structured += tokens(as_json(data))
-    return Got(call, text, data, bool(result.is_error))
+    return Got(call, text, data, refused)
 
 
 def _judge(outcome: Outcome, question: Question, text: str) -> None:

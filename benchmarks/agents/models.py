@@ -38,7 +38,7 @@ class ChatCompletions:
         self.name = model
         key = key or os.environ.get("OPENAI_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.AsyncClient(base_url=base, headers=headers, timeout=TIMEOUT_S)
+        self._base, self._headers = base.rstrip("/"), headers
 
     async def act(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Wants | Said:
         """Ask for the next turn."""
@@ -57,7 +57,7 @@ class ChatCompletions:
                 for tool in tools
             ],
         }
-        answer = await _post(self._http, "chat/completions", body)
+        answer = await _post(f"{self._base}/chat/completions", self._headers, body)
         try:
             message = answer["choices"][0]["message"]
             calls = tuple(
@@ -86,7 +86,7 @@ class AnthropicMessages:
         self.name = model
         key = key or os.environ.get("ANTHROPIC_API_KEY", "")
         headers = {"x-api-key": key, "anthropic-version": ANTHROPIC_VERSION}
-        self._http = httpx.AsyncClient(base_url=base, headers=headers, timeout=TIMEOUT_S)
+        self._base, self._headers = base.rstrip("/"), headers
 
     async def act(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Wants | Said:
         """Ask for the next turn."""
@@ -105,7 +105,7 @@ class AnthropicMessages:
                 for tool in tools
             ],
         }
-        answer = await _post(self._http, "v1/messages", body)
+        answer = await _post(f"{self._base}/v1/messages", self._headers, body)
         try:
             blocks = answer["content"]
             used = [block for block in blocks if block["type"] == "tool_use"]
@@ -120,19 +120,18 @@ def _action(calls: tuple[Call, ...], text: str) -> Wants | Said:
     return Wants(calls, text) if calls else Said("assistant", text)
 
 
-async def _post(http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
+async def _post(url: str, headers: dict[str, str], body: dict[str, Any]) -> Any:
     try:
-        response = await http.post(path, json=body)
-    except httpx.HTTPError as error:
-        raise ModelError(f"{http.base_url} cannot be reached ({error!r}).") from error
-    if response.is_error:
-        raise ModelError(
-            f"{response.request.url} answered {response.status_code}: {response.text[:500]}"
-        )
-    try:
+        async with httpx.AsyncClient(headers=headers, timeout=TIMEOUT_S) as http:
+            response = await http.post(url, json=body)
+        if response.is_error:
+            told = response.text[:500]
+            raise ModelError(f"{url} answered {response.status_code}: {told}")
         return response.json()
+    except httpx.HTTPError as error:
+        raise ModelError(f"{url} cannot be reached ({error!r}).") from error
     except json.JSONDecodeError as error:
-        raise ModelError(f"{response.request.url} answered no JSON.") from error
+        raise ModelError(f"{url} answered no JSON.") from error
 
 
 def _for_chat(message: Message) -> dict[str, Any]:
