@@ -17,8 +17,15 @@ from specformer_encoder.errors import InputFileError, SpecformerError
 from specformer_encoder.sources import is_remote
 from specformer_mcp import render
 from specformer_mcp.commands.common import add_common_arguments
+from specformer_mcp.results import Answer, Cohorts, Embedded, Pathways, Prediction
 
 MOST_SAMPLES = 5
+_ANSWERS: dict[str, type[Answer]] = {
+    "embed_sample": Embedded,
+    "nearest_cohorts": Cohorts,
+    "predict_cancer_type": Prediction,
+    "pathway_scores": Pathways,
+}
 _TCGA_PATIENT = re.compile(r"^(TCGA-\w{2}-\w{4})(?:\b|-)")
 
 
@@ -158,13 +165,18 @@ async def _cohorts(client: Any, handle: dict[str, str], name: str) -> dict[str, 
         arguments = handle | {"exclude_patient": patient[1]}
         result = await client.call_tool("nearest_cohorts", arguments)
         if not result.is_error:
-            return dict(result.structured_content)
+            return _whole("nearest_cohorts", result.structured_content)
     return await _call(client, "nearest_cohorts", handle)
 
 
 async def _call(client: Any, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     if result.is_error:
-        text = " ".join(block.text for block in result.content)
+        text = " ".join(block.text for block in result.content if block.type == "text")
         raise ToolFailedError(f"{text.removeprefix(f'Error executing tool {tool}: ')}", "")
-    return dict(result.structured_content)
+    return _whole(tool, result.structured_content)
+
+
+def _whole(tool: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Return structured content with what is left out because it has its default."""
+    return _ANSWERS[tool].model_validate(content).model_dump(mode="json")
