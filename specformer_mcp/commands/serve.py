@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -125,6 +126,11 @@ def _serve(settings: Settings) -> int:
         sys.stderr.flush()
         os._exit(0)
     store.flush()
+    if any(one is not threading.main_thread() and not one.daemon for one in threading.enumerate()):
+        # A call went on beyond the time that shutting down allows. Its thread cannot be stopped,
+        # the interpreter would wait for it, and its answer has nowhere to go.
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 
