@@ -55,6 +55,10 @@ def outcome_of(result: object) -> Outcome:
 
 def samples_in(result: object) -> int | None:
     """Count the samples in an answer of embed_sample; None for other answers."""
-    content = result.structured_content if isinstance(result, CallToolResult) else None
+    # A middleware sees an answer either as the model or as it goes onto the wire.
+    if isinstance(result, dict):
+        content = result.get("structuredContent")
+    else:
+        content = result.structured_content if isinstance(result, CallToolResult) else None
     samples = content.get("samples") if isinstance(content, dict) else None
     return len(samples) if isinstance(samples, list) else None

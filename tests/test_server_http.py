@@ -28,11 +28,11 @@ def inline_values():
 
 
 def test_health_and_ready(base):
-    health = httpx.get(f"{base}/health")
+    health = httpx.get(f"{base}/health", timeout=60)
     assert health.status_code == 200
     assert health.json()["status"] == "alive"
     deadline = time.monotonic() + 240
-    while (ready := httpx.get(f"{base}/ready")).status_code != 200:
+    while (ready := httpx.get(f"{base}/ready", timeout=60)).status_code != 200:
         assert ready.status_code == 503
         assert ready.json()["status"] == "loading", ready.json()
         assert time.monotonic() < deadline

@@ -131,8 +131,8 @@ def _leave() -> NoReturn:
     """End the process without tearing down the interpreter.
 
     The background load, if the client left during it, would be stopped inside a C++ library, which
-    then aborts the process; and what LanceDB's own threads finish last may meet an interpreter that
-    is half gone. Nothing is left to write but what was registered for the exit.
+    then aborts the process; what LanceDB's own threads finish last may meet an interpreter that is
+    half gone; and a call that outlasted the shutdown would be waited for. Nothing is left to write but what was registered for the exit.
     """
     atexit._run_exitfuncs()
     sys.stdout.flush()
