@@ -44,7 +44,7 @@ RELEASE_HEADER = "Specformer-Release"
 TIMEOUT_HEADER = "Specformer-Timeout"
 CANNOT_LOAD = 4
 """Exit code of a model process whose release cannot be opened: starting it again is no use."""
-DRAIN_S = 2.0
+DRAIN_S = 1.5
 _KEEP_ALIVE_S = 3600
 _GONE = 499
 """Status of an answer that nobody hears."""

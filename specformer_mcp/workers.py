@@ -42,9 +42,9 @@ logger = logging.getLogger(__name__)
 
 Connect = Callable[["Release"], ProfileReader]
 MakeWorker = Callable[[Connect], tuple[Engine, "uvicorn.Config"]]
-WORKER_DRAIN_S = 6
+WORKER_DRAIN_S = 5
 """Seconds that running calls have to end; with the model's own, and some air, under ten."""
-_AIR_S = 1.0
+_AIR_S = 0.5
 _BACKLOG = 512
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
