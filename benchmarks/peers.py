@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests" / "peers"))
 from install import Peers  # noqa: E402 - the folder of the tests is put on the path above
 
 REPEATS = 3
-LIMIT_S = 120
+LIMIT_S = 300
 CHARACTERS_PER_TOKEN = 4
 
 

@@ -80,7 +80,7 @@ class Peers:
 
     def start(self) -> None:
         """Begin to install everything that is missing, side by side."""
-        if self._jobs:
+        if "uv" in self._jobs:
             return
         self._jobs["uv"] = self._pool.submit(self._install, "uv", self._uv)
         self._jobs["hadolint"] = self._pool.submit(self._install, "hadolint", self._hadolint)

@@ -83,7 +83,7 @@ async def main():
                 "handle": handle,
                 "cohorts": text_of(cohorts),
                 "bad": text_of(bad),
-                "bad_is_error": isinstance(bad, RetryPromptPart) or bad.outcome == "failed",
+                "bad_is_error": isinstance(bad, RetryPromptPart) or bad.outcome != "success",
                 "resources": [one.uri for one in resources],
                 "read": len(read),
                 "prompts": [one.name for one in prompts],

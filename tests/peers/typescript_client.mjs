@@ -33,10 +33,10 @@ function clientAndTransport() {
 const textOf = (result) => result.content.map((block) => block.text ?? "").join("\n");
 
 const [client, transport] = clientAndTransport();
-await client.connect(transport);
-const { tools } = await client.listTools();
 // A busy machine takes longer than the clients' minute to load the model.
 const patient = { timeout: 240_000 };
+await client.connect(transport, patient);
+const { tools } = await client.listTools(undefined, patient);
 const call = (name, args) =>
   request.client === "v1"
     ? client.callTool({ name, arguments: args }, undefined, patient)
@@ -46,14 +46,14 @@ const handle = embedded.structuredContent?.samples?.[0]?.sample;
 const cohorts = await call("nearest_cohorts", { sample: handle });
 const bad = await call("embed_sample", request.bad);
 
-const { resources } = await client.listResources();
-const read = resources.length ? await client.readResource({ uri: resources[0].uri }) : null;
-const { prompts } = await client.listPrompts();
+const { resources } = await client.listResources(undefined, patient);
+const read = resources.length ? await client.readResource({ uri: resources[0].uri }, patient) : null;
+const { prompts } = await client.listPrompts(undefined, patient);
 let prompt = null;
 if (prompts.length) {
   const required = (prompts[0].arguments ?? []).filter((one) => one.required);
   const args = Object.fromEntries(required.map((one) => [one.name, handle]));
-  prompt = await client.getPrompt({ name: prompts[0].name, arguments: args });
+  prompt = await client.getPrompt({ name: prompts[0].name, arguments: args }, patient);
 }
 const version = client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion ?? null;
 await client.close();
