@@ -78,12 +78,14 @@ def test_every_answer_keeps_to_its_budget(tmp_path, detail):
     limit = {"concise": CONCISE, "full": FULL}[detail]
     others = {"embed_sample", "describe_reference", "compare_samples"}
     assert {tool for tool, _, _ in seen} == {*LONGEST, *others}
-    over = [
-        (tool, arguments, tokens(text_of(result)), tokens(as_json(result.structured_content)))
-        for tool, arguments, result in seen
-        if max(tokens(text_of(result)), tokens(as_json(result.structured_content))) > limit
-    ]
-    assert over == []
+    costs = {
+        f"{tool} {arguments.get('collection') or arguments.get('what', '')} {number}": max(
+            tokens(text_of(result)), tokens(as_json(result.structured_content))
+        )
+        for number, (tool, arguments, result) in enumerate(seen)
+    }
+    over = {what: cost for what, cost in costs.items() if cost > limit}
+    assert over == {}
 
 
 def test_concise_is_shorter_than_full(tmp_path):

@@ -1,6 +1,5 @@
-"""The four tools through the real protocol, both revisions, on real tumours."""
+"""The tools through the real protocol, both revisions, on real tumours."""
 
-import json
 import re
 import shutil
 
@@ -9,9 +8,10 @@ import pytest
 from server_support import COADREAD, MODES, NORMAL, TUMOR, engine, server_for, talk, text_of
 
 from specformer_mcp.samples import SampleStore
+from specformer_mcp.tools import embedding
 
-TOOLS = ["embed_sample", "nearest_cohorts", "predict_cancer_type", "pathway_scores"]
-CHARACTERS_PER_TOKEN = 3.5  # cautious: English and JSON have about four
+ON_A_SAMPLE = ["nearest_cohorts", "predict_cancer_type", "pathway_scores", "unexpected_genes"]
+TOOLS = ["embed_sample", *ON_A_SAMPLE, "describe_reference", "compare_samples", "forget"]
 
 
 @pytest.fixture(params=MODES)
@@ -37,15 +37,14 @@ def test_the_tool_list(tmp_path, mode):
         assert tool.description
         assert "\n  " not in tool.description
         hints = tool.annotations
-        assert (hints.read_only_hint, hints.destructive_hint) == (True, False)
+        destructive = tool.name == "forget"
+        assert (hints.read_only_hint, hints.destructive_hint) == (not destructive, destructive)
         assert hints.idempotent_hint
         assert hints.open_world_hint == (tool.name == "embed_sample")  # it may fetch gdc:<uuid>
         jsonschema.Draft202012Validator.check_schema(tool.input_schema)
         jsonschema.Draft202012Validator.check_schema(tool.output_schema)
         for name, argument in tool.input_schema["properties"].items():
             assert argument.get("description"), f"{tool.name}({name}) has no description"
-    listing = json.dumps([tool.model_dump(by_alias=True, exclude_none=True) for tool in tools])
-    assert len(listing) / CHARACTERS_PER_TOKEN <= 4000
 
 
 def test_the_whole_path(tmp_path, mode):
@@ -53,8 +52,8 @@ def test_the_whole_path(tmp_path, mode):
         schemas = {t.name: t.output_schema for t in (await client.list_tools()).tools}
         answers = {"embed_sample": await embed(client)}
         handle = {"sample": answers["embed_sample"].structured_content["samples"][0]["sample"]}
-        for tool in TOOLS[1:]:
-            answers[tool] = await client.call_tool(tool, handle)
+        for tool in ON_A_SAMPLE:
+            answers[tool] = await client.call_tool(tool, handle | {"detail": "full"})
         return schemas, answers
 
     schemas, answers = talk(server_for(tmp_path), conversation, mode=mode)
@@ -66,7 +65,6 @@ def test_the_whole_path(tmp_path, mode):
         assert data["provenance"]["release_sha256"] == loaded.embedder.release.sha256
         assert data["provenance"]["index"] == loaded.index.info.version
         text = text_of(answer)
-        assert len(text) / CHARACTERS_PER_TOKEN <= 600
         assert loaded.embedder.release.id in text
         assert not re.search(r"(-?\d\.\d+[,\s]+){20}", text), "a raw vector"
 
@@ -87,6 +85,9 @@ def test_the_whole_path(tmp_path, mode):
     pathways = answers["pathway_scores"].structured_content
     assert pathways["against"] == "TCGA-LUAD tumor"
     assert len(pathways["higher"]) + len(pathways["lower"]) == 10
+    genes = answers["unexpected_genes"].structured_content
+    assert all(gene["z"] > 0 and gene["rank"] > gene["expected"] for gene in genes["has"])
+    assert all(gene["z"] < 0 and gene["rank"] < gene["expected"] for gene in genes["lacks"])
 
 
 def test_tumour_and_normal_lung_are_told_apart(tmp_path):
@@ -116,38 +117,126 @@ def test_a_matrix_gives_a_handle_for_every_sample(tmp_path, mode):
     assert one["samples"] == [every["samples"][1]]  # the same content, the same handle
 
 
-def test_a_large_matrix_lists_200_and_says_how_many_more(tmp_path):
+def noisy_matrix(folder, n):
+    """Write n noisy copies of the example tumour; real enough to be read and embedded."""
     import numpy as np
     import pandas as pd
 
     first = pd.read_csv(TUMOR, sep="\t", index_col="EntrezID").iloc[:, -1]
     rng = np.random.default_rng(0)
-    noisy = {f"s{i}": first * rng.lognormal(0, 0.2, len(first)) for i in range(203)}
+    noisy = {f"s{i}": first * rng.lognormal(0, 0.2, len(first)) for i in range(n)}
     frame = pd.DataFrame(noisy)
     frame.index = frame.index.astype(str)
-    frame.reset_index(names="entrez_id").to_parquet(tmp_path / "many.parquet")
+    frame.reset_index(names="entrez_id").to_parquet(folder / "many.parquet")
+    return folder / "many.parquet"
+
+
+def test_a_large_matrix_comes_in_parts_and_pages(tmp_path, monkeypatch):
+    """Time is up after the first batch of each call: calling again goes on, paging lists all."""
+    path = noisy_matrix(tmp_path, 23)
+    monkeypatch.setattr(embedding, "BUDGET_S", 0.0)
 
     async def conversation(client):
-        result = await embed(client, tmp_path / "many.parquet")
-        last = await embed(client, tmp_path / "many.parquet", sample="s202")
-        handle = last.structured_content["samples"][0]["sample"]
-        return result, await client.call_tool("predict_cancer_type", {"sample": handle})
+        calls = [await embed(client, path) for _ in range(3)]
+        page, pages = calls[-1].structured_content, [calls[-1].structured_content]
+        while "next_cursor" in page:
+            page = (await embed(client, path, cursor=page["next_cursor"])).structured_content
+            pages.append(page)
+        behind = await client.call_tool("embed_sample", {"path": str(path), "cursor": "23"})
+        return calls, pages, behind
 
-    result, prediction = talk(server_for(tmp_path), conversation)
-    data = result.structured_content
-    assert data["n_samples"] == 203
-    assert len(data["samples"]) == 200
-    assert data["not_listed"] == 3
-    assert "and 183 more samples" in text_of(result)
-    assert not prediction.is_error
+    calls, pages, behind = talk(server_for(tmp_path), conversation)
+    embedded = [call.structured_content["summary"]["embedded"] for call in calls]
+    assert embedded == [8, 16, 23]
+    assert "15 of 23 samples are not embedded yet" in text_of(calls[0])
+    assert "Call again" in text_of(calls[0])
+    assert "top_type" not in calls[0].structured_content["samples"][8]
+    assert [len(page["samples"]) for page in pages] == [10, 10, 3]
+    names = [sample["name"] for page in pages for sample in page["samples"]]
+    assert names == [f"s{i}" for i in range(23)]
+    summary = pages[-1]["summary"]
+    assert sum(summary["top_types"].values()) == 23
+    assert all("top_type" in sample for page in pages for sample in page["samples"])
+    assert behind.is_error
+    assert "behind the last of 23 samples" in text_of(behind)
 
     async def too_many(client):
-        return await client.call_tool("embed_sample", {"path": str(tmp_path / "many.parquet")})
+        return await client.call_tool("embed_sample", {"path": str(path)})
 
-    refused = talk(server_for(tmp_path, store=SampleStore(capacity=100)), too_many)
+    refused = talk(server_for(tmp_path, store=SampleStore(capacity=20)), too_many)
     assert refused.is_error
-    assert "203 samples" in text_of(refused)
+    assert "23 samples" in text_of(refused)
     assert "sample=NAME" in text_of(refused)
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+    copy = tmp_path / "copy.tsv.gz"
+    shutil.copy(TUMOR, copy)
+
+    async def conversation(client):
+        first = (await embed(client, copy)).structured_content
+        shutil.copy(NORMAL, copy)
+        return first, (await embed(client, copy)).structured_content
+
+    first, second = talk(server_for(tmp_path), conversation)
+    assert first["samples"][0]["sample"] != second["samples"][0]["sample"]
+
+
+def test_forget(tmp_path, mode):
+    async def conversation(client):
+        handles = [
+            s["sample"] for s in (await embed(client, COADREAD)).structured_content["samples"]
+        ]
+        one = await client.call_tool("forget", {"sample": handles[0]})
+        again = await client.call_tool("forget", {"sample": handles[0]})
+        gone = await client.call_tool("predict_cancer_type", {"sample": handles[0]})
+        kept = await client.call_tool("predict_cancer_type", {"sample": handles[1]})
+        rest = await client.call_tool("forget", {"sample": "all"})
+        back = (await embed(client, COADREAD)).structured_content
+        return handles, one, again, gone, kept, rest, back
+
+    handles, one, again, gone, kept, rest, back = talk(
+        server_for(tmp_path), conversation, mode=mode
+    )
+    assert one.structured_content == {"forgotten": 1, "left": 2}
+    assert again.structured_content == {"forgotten": 0, "left": 2}
+    assert not again.is_error
+    assert gone.is_error
+    assert not kept.is_error
+    assert rest.structured_content == {"forgotten": 2, "left": 0}
+    assert [sample["sample"] for sample in back["samples"]] == handles  # the same content
+
+
+def test_filters_narrow_the_ranking(tmp_path):
+    async def conversation(client):
+        handle = (await embed(client)).structured_content["samples"][0]["sample"]
+
+        async def ask(**filters):
+            return await client.call_tool("nearest_cohorts", {"sample": handle, "k": 50, **filters})
+
+        return [
+            await ask(sample_type="normal"),
+            await ask(study="tcga-lusc", detail="full"),
+            await ask(study="TCGA-LUSCC"),
+            await ask(tissue="no such tissue"),
+            await ask(study="", tissue=""),  # as clients send that fill in every argument
+        ]
+
+    normal, lusc, misspelt, tissue, empty = talk(server_for(tmp_path), conversation)
+    assert normal.structured_content["filters"] == {"sample_type": "normal"}
+    index = engine().loaded().index
+    kinds = {row.id: row.sample_type for row in index.cohort_rows()}
+    assert {kinds[c["cohort"]] for c in normal.structured_content["cohorts"]} == {"normal"}
+    found = lusc.structured_content
+    assert found["filters"] == {"study": "TCGA-LUSC"}  # in the spelling of the index
+    assert all(c["cohort"].startswith("TCGA-LUSC") for c in found["cohorts"])
+    assert all(p["cohort"].startswith("TCGA-LUSC") for p in found["nearest_profiles"])
+    assert misspelt.is_error
+    assert "TCGA-LUSC" in text_of(misspelt)
+    assert tissue.is_error
+    assert "describe_reference" in text_of(tissue)
+    assert not empty.is_error
+    assert "filters" not in empty.structured_content
 
 
 def test_inline_values_and_a_stated_unit(tmp_path, mode):
@@ -177,10 +266,9 @@ def test_leaving_the_samples_own_patient_out(tmp_path):
         embedded = (await embed(client)).structured_content["samples"][0]
         patient = embedded["name"][:12]
         assert engine().loaded().index.knows_patient(patient)
-        with_ = await client.call_tool("nearest_cohorts", {"sample": embedded["sample"]})
-        without = await client.call_tool(
-            "nearest_cohorts", {"sample": embedded["sample"], "exclude_patient": patient}
-        )
+        full = {"sample": embedded["sample"], "detail": "full"}
+        with_ = await client.call_tool("nearest_cohorts", full)
+        without = await client.call_tool("nearest_cohorts", full | {"exclude_patient": patient})
         unknown = await client.call_tool(
             "nearest_cohorts", {"sample": embedded["sample"], "exclude_patient": "TCGA-ZZ-9999"}
         )

@@ -26,23 +26,14 @@ from specformer_mcp.analysis.common import (
     shares_of_types,
     vectors_of,
 )
-from specformer_mcp.analysis.pathways import (
-    LARGEST_TOP,
-    SMALLEST_COMPARISON,
-    check_collection,
-    reference_cohort,
-)
-from specformer_mcp.engine import Engine
-from specformer_mcp.results import CohortContrast, Comparison, Group, PathwayContrast
+from specformer_mcp.analysis.contrasts import contrast, scores_of
+from specformer_mcp.analysis.pathways import LARGEST_TOP, check_collection
+from specformer_mcp.engine import Engine, Watch
+from specformer_mcp.results import CohortContrast, Comparison, Group
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from specformer_encoder.profiles import FloatArray
     from specformer_mcp.samples import Sample
-
-    DoubleArray = npt.NDArray[np.float64]
 
 LARGEST_GROUP = 200
 NEAR = 10
@@ -61,6 +52,7 @@ def compare(
     *,
     collection: str = "hallmark",
     top: int = 10,
+    watch: Watch | None = None,
 ) -> Comparison:
     """Compare two groups of samples; a group may be one sample.
 
@@ -72,6 +64,9 @@ def compare(
         Gene sets to compare.
     top
         Gene sets to return.
+    watch
+        Is told of every batch that has to be embedded, and between samples; what it raises stops
+        the work.
 
     Raises
     ------
@@ -82,9 +77,11 @@ def compare(
     check_range("top", top, LARGEST_TOP)
     _check_groups(a, b)
     check_collection(engine, collection)
+    engine.embed([*a, *b], watch=watch)
     vectors_a, vectors_b = vectors_of(engine, a), vectors_of(engine, b)
     mean_a, mean_b = vectors_a.mean(axis=0), vectors_b.mean(axis=0)
-    found = _pathways(engine, a, b, collection, between=mean_a + mean_b)
+    scores = scores_of(engine, a, watch), scores_of(engine, b, watch)
+    found = contrast(engine, *scores, collection, between=mean_a + mean_b)
     sets = found.contrasts
     order = sorted(range(len(sets)), key=lambda i: -found.strength[i])[:top]
     group_a, group_b = _group(engine, a), _group(engine, b)
@@ -107,104 +104,6 @@ def compare(
         next="another collection (reactome, wikipathways), or unexpected_genes on one sample",
         provenance=provenance(engine),
     )
-
-
-class _Pathways:
-    """Contrasts of gene sets, and how strong each is; the order is by strength."""
-
-    def __init__(
-        self,
-        contrasts: list[PathwayContrast],
-        strength: Sequence[float],
-        effect_size: str,
-        against: str | None = None,
-        against_name: str | None = None,
-    ) -> None:
-        self.contrasts = contrasts
-        self.strength = strength
-        self.effect_size = effect_size
-        self.against = against
-        self.against_name = against_name
-
-
-def _pathways(
-    engine: Engine,
-    a: Sequence[Sample],
-    b: Sequence[Sample],
-    collection: str,
-    *,
-    between: FloatArray,
-) -> _Pathways:
-    import numpy as np
-
-    gene_sets = engine.loaded().gene_sets
-    scores_a = np.stack([engine.pathway_scores(s) for s in a]).astype(np.float64)  # (A, P)
-    scores_b = np.stack([engine.pathway_scores(s) for s in b]).astype(np.float64)  # (B, P)
-    # A set that one sample cannot be scored for is not compared: the others would decide alone.
-    scored = np.isfinite(scores_a).all(axis=0) & np.isfinite(scores_b).all(axis=0)
-    wanted = np.flatnonzero(scored & (np.array(gene_sets.collections) == collection))
-    if min(len(a), len(b)) < 2:
-        return _against_reference(engine, scores_a, scores_b, wanted, between)
-    return _between_groups(engine, scores_a[:, wanted], scores_b[:, wanted], wanted)
-
-
-def _between_groups(
-    engine: Engine, a: DoubleArray, b: DoubleArray, wanted: npt.NDArray[np.intp]
-) -> _Pathways:
-    import numpy as np
-
-    from specformer_mcp.analysis.effects import benjamini_hochberg, hedges_g, mann_whitney
-
-    effects = hedges_g(a, b)
-    # Where neither group varies at all there is no unit to measure the difference in.
-    usable = np.flatnonzero(np.isfinite(effects.g))
-    p = mann_whitney(a, b)[usable]
-    q = benjamini_hochberg(p)
-    certain = effects.certain()
-    names = engine.loaded().gene_sets.names
-    contrasts = [
-        PathwayContrast(
-            gene_set=names[int(wanted[i])],
-            effect=round(float(effects.g[i]), 2),
-            low=round(float(effects.low[i]), 2),
-            high=round(float(effects.high[i]), 2),
-            p=float(f"{p[at]:.2g}"),
-            q=float(f"{q[at]:.2g}"),
-            a=round(float(a[:, i].mean()), 4),
-            b=round(float(b[:, i].mean()), 4),
-        )
-        for at, i in enumerate(usable)
-    ]
-    # Ties, all that the interval leaves nothing of, are ordered by the p value.
-    strength = [float(certain[i]) - 1e-3 * float(p[at]) for at, i in enumerate(usable)]
-    return _Pathways(contrasts, strength, "hedges_g")
-
-
-def _against_reference(
-    engine: Engine,
-    a: DoubleArray,
-    b: DoubleArray,
-    wanted: npt.NDArray[np.intp],
-    between: FloatArray,
-) -> _Pathways:
-    stats = reference_cohort(engine, between, "nearest")
-    names = engine.loaded().gene_sets.names
-    contrasts = []
-    for i in wanted.tolist():
-        place = stats.gene_sets.get(names[i])
-        if place is None or stats.n[place] < SMALLEST_COMPARISON or not stats.sd[place] > 0:
-            continue
-        mean_a, mean_b = float(a[:, i].mean()), float(b[:, i].mean())
-        contrasts.append(
-            PathwayContrast(
-                gene_set=names[i],
-                effect=round((mean_a - mean_b) / float(stats.sd[place]), 2),
-                a=round(mean_a, 4),
-                b=round(mean_b, 4),
-            )
-        )
-    strength = [abs(contrast.effect) for contrast in contrasts]
-    return _Pathways(contrasts, strength, "delta_z", stats.cohort, stats.name)
 
 
 def _cohorts(engine: Engine, a: FloatArray, b: FloatArray) -> list[CohortContrast]:

@@ -12,6 +12,7 @@ from typing import Any
 from specformer_mcp.results import (
     Answer,
     Cohort,
+    CohortContrast,
     Cohorts,
     Comparison,
     Embedded,
@@ -28,8 +29,7 @@ TYPES = 5
 COHORTS = 6
 GENE_SETS = 10
 GENES = 10
-NEAREST_PROFILES = 1
-COMPARED = 6
+COMPARED = 5
 """Gene sets in a comparison."""
 NAMED = 0.01
 """Probability from which on it is told where a type is known from."""
@@ -132,8 +132,7 @@ def _(answer: Comparison) -> Answer:
         b=_group(answer.b),
         between=None,
         cohorts=[
-            cohort.model_copy(update={"difference": None})
-            for cohort in [*answer.cohorts[:2], *answer.cohorts[2:][-2:]]
+            cohort.model_copy(update={"difference": None}) for cohort in _telling(answer.cohorts)
         ],
         higher_in_a=kept_a,
         higher_in_b=kept_b,
@@ -144,6 +143,12 @@ def _(answer: Comparison) -> Answer:
 def _group(group: Group) -> Group:
     names = group.names if group.n == 1 else []
     return group.model_copy(update={"names": names, "top_types": _first(group.top_types)})
+
+
+def _telling(cohorts: list[CohortContrast]) -> list[CohortContrast]:
+    """The three that differ most, in the order they stand in."""
+    most = sorted(cohorts, key=lambda c: -abs(c.a - c.b))[:3]
+    return [cohort for cohort in cohorts if cohort in most]
 
 
 def _first(counts: dict[str, int]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from specformer_mcp.tools.common import (
     count,
     make,
     offset_of,
+    watch_of,
 )
 
 Handles = list[str] | str
@@ -45,7 +46,12 @@ def comparison_tools(box: Toolbox) -> list[Tool]:
         samples.
         """
         answer = analysis.compare(
-            box.engine, box.samples(a, ctx), box.samples(b, ctx), collection=collection, top=top
+            box.engine,
+            box.samples(a, ctx),
+            box.samples(b, ctx),
+            collection=collection,
+            top=top,
+            watch=watch_of(ctx),
         )
         return answer_with(answer, render.comparison, detail=detail)
 

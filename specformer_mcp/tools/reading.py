@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from specformer_encoder.download.progress import Silent
 from specformer_encoder.errors import InputFileError
 from specformer_encoder.sources import Located, is_remote, locate
 from specformer_mcp.analysis import Listing
@@ -56,6 +57,18 @@ class ReadFiles:
                 self._kept.popitem(last=False)
 
 
+class _Fetching(Silent):
+    """Stops a download that the caller has cancelled."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        """Look whether to go on."""
+        del name, done, total
+        self._watch(0, 1)
+
+
 def read_file(
     box: Toolbox,
     files: ReadFiles,
@@ -73,7 +86,10 @@ def read_file(
     SpecformerError
         The file may not or cannot be read, or has more samples than are kept.
     """
-    located = locate(source) if is_remote(source) else Located(box.folders.resolve(source))
+    if is_remote(source):
+        located = locate(source, progress=_Fetching(watch))
+    else:
+        located = Located(box.folders.resolve(source))
     state = located.path.stat()
     key = (owner, str(located.path), state.st_mtime_ns, state.st_size, unit, sample)
     # The time of a folder says nothing of the files in it.
