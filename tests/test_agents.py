@@ -145,7 +145,7 @@ def test_the_scripted_agent_solves_most_over_stdio(questions, place, reference):
     assert len(wrong) <= 3, wrong
     assert all(o.calls == sum(o.tools.values()) > 0 for o in outcomes)
     assert min(o.read for o in outcomes) > 1000  # the tool list alone is more
-    text = page("scripted agent", [outcomes], first_seed=3)
+    text = page("scripted agent", [outcomes], command="test")
     assert f"{10 - len(wrong)}/10" in text
     assert all(outcome.truth in text for outcome in outcomes if not outcome.right)
 

@@ -217,7 +217,7 @@ def _gene(question: str) -> Plan:
     handle = yield from _only(paths_in(question)[0])
     [got] = yield [("unexpected_genes", {"sample": handle})]
     listed = got.data["lacks" if "set to zero" in question else "has"]
-    return [gene["symbol"] for gene in listed[:3]]
+    return listed[0]["symbol"] if listed else ""
 
 
 _PLANS: list[tuple[str, Callable[[str], Plan]]] = [

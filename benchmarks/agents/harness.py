@@ -117,6 +117,8 @@ class Outcome:
         What was answered, what would have been right, where the samples come from.
     calls, errors
         Tool calls, and how many of them the server refused.
+    tool_list
+        Tokens of the tool list.
     read
         Tokens that the model reads once: tool list, instructions, question, texts of the tools.
     structured
@@ -137,6 +139,7 @@ class Outcome:
     answer: Any = None
     calls: int = 0
     errors: int = 0
+    tool_list: int = 0
     read: int = 0
     structured: int = 0
     written: int = 0
@@ -157,7 +160,8 @@ async def ask(client: Client, model: Model, question: Question) -> Outcome:
     tools = (await client.list_tools()).tools
     outcome = Outcome(question.id, question.kind, question.check.told(), question.truth)
     shown = [t.model_dump(by_alias=True, exclude_none=True, mode="json") for t in tools]
-    outcome.read = sum(map(tokens, (as_json(shown), SYSTEM, question.text)))
+    outcome.tool_list = tokens(as_json(shown))
+    outcome.read = outcome.tool_list + tokens(SYSTEM) + tokens(question.text)
     messages: list[Message] = [Said("system", SYSTEM), Said("user", question.text)]
     for _ in range(MOST_TURNS):
         try:

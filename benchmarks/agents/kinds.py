@@ -6,6 +6,7 @@ labels tell apart counts as right (`material.alike`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from benchmarks.agents.checks import AnyOf, Check, Within
 from benchmarks.agents.files import FORMATS, names, write_foreign, write_format, write_z_scores
-from benchmarks.agents.material import TISSUES, Material, alike
+from benchmarks.agents.material import TISSUES, Material, alike, related
 from benchmarks.agents.truth import gene_to_switch, hallmark_scores, switched, welch_t
 from specformer_encoder.genes import vocabulary
 
@@ -22,6 +23,7 @@ GROUP = 7
 TWENTY = 20
 AS_CLEAR = 0.9
 """Share of the largest |t| from which on another gene set is right as well."""
+#: Why a file was refused, as the question offers it.
 REFUSALS = ("z-scores", "not human", "too few genes", "a damaged file")
 
 
@@ -41,12 +43,25 @@ def _matrix(material: Material, path: Path, rows: list[int], *, first: int = 1) 
     return write_format(path, form, samples, material.values(rows), material.random)
 
 
+def _confusable(material: Material, *, least: int) -> tuple[str, str]:
+    """Draw a tumour cohort of at least so many test patients, and one that it is taken for."""
+    known = material.cohorts("tumor")
+    near = {
+        cohort: [name for name in related(cohort) if name in known]
+        for cohort in material.cohorts("tumor", least=least)
+    }
+    cohort = str(material.random.choice([name for name, others in near.items() if others]))
+    return cohort, str(material.random.choice(near[cohort]))
+
+
 def _mixed(material: Material, rows: Iterable[int]) -> list[int]:
     return [int(row) for row in material.random.permutation(list(rows))]
 
 
 def _cohort(material: Material, place: Path, number: int) -> Asked:
     cohort = material.cohort(("tumor", "normal", "tumor")[number], least=3)
+    if number == 2:
+        cohort, _ = _confusable(material, least=3)
     path = _matrix(material, place / "expression.tsv", material.take(cohort))
     return Asked(
         f"The label of the sample in '{path}' was lost. Which cohort of the reference is it from? "
@@ -78,11 +93,9 @@ def _doubt(material: Material, place: Path, number: int) -> Asked:
 
 
 def _label(material: Material, place: Path, number: int) -> Asked:
-    tumors = material.cohorts("tumor", least=3)
-    cohort = str(material.random.choice(tumors))
-    label = cohort
-    if number == 1:  # another tumour's label
-        label = str(material.random.choice([c for c in tumors if c not in alike(cohort)]))
+    cohort = label = material.cohort("tumor", least=3)
+    if number == 1:  # the label of a tumour that it is easily taken for
+        cohort, label = _confusable(material, least=3)
     if number == 2:  # the normal tissue beside the tumour, labelled as the tumour
         normals = [c for c in material.cohorts("normal", least=3) if c.startswith("TCGA")]
         cohort = str(material.random.choice(normals))
@@ -101,13 +114,14 @@ def _label(material: Material, place: Path, number: int) -> Asked:
 def _swap(material: Material, place: Path, number: int) -> Asked:
     random = material.random
     cohort = material.cohort("tumor", least=5)
-    others = [c for c in material.cohorts("tumor", least=1) if c not in alike(cohort)]
-    if number == 1:
+    odd = str(random.choice([c for c in material.cohorts("tumor") if c not in alike(cohort)]))
+    if number == 1:  # the normal tissue beside another patient's tumour
         normal_too = [c for c in material.cohorts("normal") if c.startswith("TCGA")]
         of_both = [c.replace("normal", "tumor") for c in normal_too]
         cohort = material.cohort("tumor", least=5, among=tuple(of_both))
-        others = [cohort.replace("tumor", "normal")]
-    odd = str(random.choice(others))
+        odd = cohort.replace("tumor", "normal")
+    if number == 2:  # a tumour that is easily taken for the others
+        cohort, odd = _confusable(material, least=5)
     swapped = material.take(odd)[0]
     rows = _mixed(material, [swapped, *material.take(cohort, 5)])
     path = _matrix(material, place / "cohort.tsv", rows)
@@ -164,15 +178,25 @@ def _twins(material: Material, place: Path, _: int) -> Asked:
     )
 
 
-def _tissue(material: Material, place: Path, _: int) -> Asked:
+def _two_projects(cohorts: Iterable[str]) -> bool:
+    """Whether cohorts are of GTEx and of TCGA, whose donors and laboratories are others."""
+    return len({cohort.split("-")[0] for cohort in cohorts}) > 1
+
+
+def _tissue(material: Material, place: Path, number: int) -> Asked:
     random = material.random
     by_tissue: dict[str, list[str]] = {}
     for cohort in material.cohorts("normal"):
         if cohort in TISSUES:
             by_tissue.setdefault(TISSUES[cohort], []).append(cohort)
     twice = sorted(tissue for tissue, cohorts in by_tissue.items() if len(cohorts) > 1)
+    if number == 2:
+        twice = [t for t in twice if _two_projects(by_tissue[t])]
     tissue = str(random.choice(twice))
-    two = [str(c) for c in random.choice(by_tissue[tissue], 2, replace=False)]
+    pairs = list(itertools.combinations(by_tissue[tissue], 2))
+    if number == 2:
+        pairs = [pair for pair in pairs if _two_projects(pair)]
+    two = pairs[int(random.integers(len(pairs)))]
     others = [name for name in sorted(by_tissue) if name != tissue]
     other_cohorts = [
         str(random.choice(by_tissue[str(name)])) for name in random.choice(others, 4, replace=False)
@@ -246,8 +270,8 @@ def _gene(material: Material, place: Path, number: int) -> Asked:
     what = "set to zero" if off else "set to a high value"
     return Asked(
         f"Somebody has tampered with one gene of the tumour in '{path}': it was {what}. Which "
-        "gene? Answer with a list of at most three symbols, the likeliest first.",
-        Within([vocabulary().symbols[gene]], 3),
+        "gene? Answer with its symbol.",
+        AnyOf([vocabulary().symbols[gene]]),
         f"{cohort}, {vocabulary().symbols[gene]} {what}",
     )
 

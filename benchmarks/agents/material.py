@@ -46,6 +46,18 @@ TISSUES = {
     "GTEX-Uterus": "uterus",
     "TCGA-UCEC normal": "uterus",
 }
+#: Tumours of one organ or one kind of tissue: what is easily taken for each other.
+RELATED = (
+    ("TCGA-LUAD tumor", "TCGA-LUSC tumor", "TCGA-MESO tumor"),
+    ("TCGA-KIRC tumor", "TCGA-KIRP tumor", "TCGA-KICH tumor", "TCGA-ACC tumor"),
+    ("TCGA-COAD tumor", "TCGA-READ tumor", "TCGA-STAD tumor", "TCGA-ESCA tumor"),
+    ("TCGA-LIHC tumor", "TCGA-CHOL tumor", "TCGA-PAAD tumor"),
+    ("TCGA-GBM tumor", "TCGA-LGG tumor", "TCGA-PCPG tumor"),
+    ("TCGA-OV tumor", "TCGA-UCEC tumor", "TCGA-UCS tumor", "TCGA-CESC tumor"),
+    ("TCGA-HNSC tumor", "TCGA-LUSC tumor", "TCGA-ESCA tumor", "TCGA-BLCA tumor", "TCGA-CESC tumor"),
+    ("TCGA-SKCM tumor", "TCGA-UVM tumor"),
+    ("TCGA-DLBC tumor", "TCGA-LAML tumor", "TARGET-ALL tumor", "TCGA-THYM tumor"),
+)
 #: Tumours that expression does not tell apart: colon and rectum are one disease to it.
 ONE_DISEASE = ("TCGA-COAD tumor", "TCGA-READ tumor")
 
@@ -158,6 +170,18 @@ class Material:
     def cohort_of(self, row: int) -> str:
         """Return the cohort of a row."""
         return cohort_of(self.corpus.labels[row])
+
+
+def related(cohort: str) -> list[str]:
+    """Return the other tumours that a tumour is easily taken for, but that are not `alike`.
+
+    Examples
+    --------
+    >>> related("TCGA-COAD tumor"), related("TCGA-PRAD tumor")
+    (['TCGA-ESCA tumor', 'TCGA-STAD tumor'], [])
+    """
+    near = {name for group in RELATED if cohort in group for name in group}
+    return sorted(near - set(alike(cohort)))
 
 
 def alike(cohort: str) -> list[str]:

@@ -83,9 +83,10 @@ def model_of(args: argparse.Namespace) -> Model:
     return ChatCompletions(args.model, base=args.base)
 
 
-async def _run(args: argparse.Namespace, folder: Path) -> list[list[Outcome]]:
+async def _run(args: argparse.Namespace, folder: Path) -> tuple[list[list[Outcome]], str]:
+    """Ask all sets; return how they went, and the version of the index that answered."""
     corpus = Corpus.open(args.corpus)
-    without_test_patients(folder / "index", index=args.index)
+    info = without_test_patients(folder / "index", index=args.index)
     sets = []
     async with server(folder, index=folder / "index") as client:
         for seed in range(args.seed, args.seed + args.sets):
@@ -93,7 +94,7 @@ async def _run(args: argparse.Namespace, folder: Path) -> list[list[Outcome]]:
             place.mkdir()
             questions = make_questions(corpus, place, seed=seed)
             sets.append(await ask_all(client, model_of(args), questions))
-    return sets
+    return sets, info.version
 
 
 def main() -> None:
@@ -109,12 +110,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write every outcome as JSON")
     parser.add_argument("--page", type=Path, help="write the tables into this Markdown file")
     args = parser.parse_args()
+    if args.sets < 1:
+        parser.error("--sets must be 1 or more")
     with tempfile.TemporaryDirectory(prefix="agents-") as folder:
-        sets = asyncio.run(_run(args, Path(folder).resolve()))
+        sets, version = asyncio.run(_run(args, Path(folder).resolve()))
     if args.out:
         told = [[dataclasses.asdict(outcome) for outcome in outcomes] for outcomes in sets]
         args.out.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    text = page(model_of(args).name, sets, first_seed=args.seed)
+    model = model_of(args).name
+    command = f"python -m benchmarks.agents.run --corpus CORPUS --sets {args.sets}"
+    command += f" --seed {args.seed}" if args.seed else ""
+    command += f" --model {model} --api {args.api}" if args.model else ""
+    text = page(model, sets, command=command, tools=f"index {version}")
     print(text)
     if args.page:
         args.page.write_text(text, encoding="utf-8")
