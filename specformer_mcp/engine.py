@@ -68,6 +68,8 @@ class Engine:
     release, index
         Directories; None = those that the environment variables ``SPECFORMER_RELEASE`` and
         ``SPECFORMER_INDEX`` name, or else the bundled ones.
+    index_version
+        Version of the index that answers are pinned to; None = the current one.
     max_bytes, max_inflated_bytes
         Largest expression file accepted, as it lies and decompressed.
     own_files
@@ -84,6 +86,7 @@ class Engine:
         *,
         release: Path | None = None,
         index: Path | None = None,
+        index_version: str | None = None,
         max_bytes: int = 1_000_000_000,
         max_inflated_bytes: int = 4_000_000_000,
         own_files: bool = False,
@@ -93,6 +96,7 @@ class Engine:
     ) -> None:
         self._release = release or from_environment("SPECFORMER_RELEASE")
         self._index = index or from_environment("SPECFORMER_INDEX")
+        self._index_version = index_version
         self._max_bytes = max_bytes
         self._max_inflated_bytes = max_inflated_bytes
         self._own_files = own_files
@@ -274,7 +278,11 @@ class Engine:
         from specformer_index.search import ReferenceIndex
 
         embedder, reader = self._open_release()
-        index = ReferenceIndex.open(self._index, release_sha256=embedder.release.sha256)
+        index = ReferenceIndex.open(
+            self._index,
+            release_sha256=embedder.release.sha256,
+            version=self._index_version,
+        )
         loaded = Loaded(embedder, reader, index, GeneSets.load())
         self._problem = None
         logger.info(

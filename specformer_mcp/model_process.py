@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from specformer_encoder.errors import SpecformerError
 from specformer_mcp.batching import BATCH, CAPACITY
 from specformer_mcp.local_model import LocalModel
+from specformer_mcp.logs import tell
 from specformer_mcp.readers import TIMEOUT_S, BusyError, OverdueError
 
 if TYPE_CHECKING:
@@ -62,12 +63,15 @@ class ModelOptions:
         Folder of the release; None = the bundled one.
     batch, queue
         Profiles read together, and profiles that may wait.
+    log_level
+        What is told on stderr.
     """
 
     socket: Path
     release: Path | None = None
     batch: int = BATCH
     queue: int = CAPACITY
+    log_level: str = "INFO"
 
 
 def run_model(options: ModelOptions) -> None:
@@ -75,6 +79,7 @@ def run_model(options: ModelOptions) -> None:
     import uvicorn
 
     leave_with_the_parent()
+    tell(options.log_level)
     from specformer_encoder.embedder import Embedder
 
     try:
@@ -210,14 +215,12 @@ async def _unless_gone(future: Future[T], receive: Callable[[], Awaitable[Any]])
 
 
 def leave_with_the_parent() -> None:
-    """Prepare a child process: end when the parent does, however it ends; log to stderr.
+    """Prepare a child process: end when the parent does, however it ends.
 
     SIGTERM ends the process in order: during the start at once, later when the server that runs
     here, which takes the signal over for that time, has drained and hands it on. An interrupt from
     the terminal reaches the parent too, which then ends its children.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("specformer_mcp").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()

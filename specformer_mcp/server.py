@@ -7,7 +7,6 @@ answered, so that a client that waits for `initialize` never waits for torch.
 from __future__ import annotations
 
 import io
-import logging
 from functools import partial
 from typing import Any
 
@@ -117,7 +116,4 @@ def serve_stdio(server: MCPServer[Any], *, wire: io.TextIOWrapper) -> None:
     wire
         From `specformer_mcp.stdio_guard.take_stdout`, called before anything was imported.
     """
-    # The SDK has given the root logger a handler that writes to stderr.
-    logging.getLogger("specformer_mcp").setLevel(logging.INFO)
-    logging.getLogger("specformer_index").setLevel(logging.INFO)
     anyio.run(partial(stdio_guard.serve, server, wire=wire))

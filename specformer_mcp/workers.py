@@ -62,6 +62,7 @@ def serve_workers(
     release: Path | None = None,
     batch: int | None = None,
     queue: int | None = None,
+    log_level: str = "INFO",
 ) -> int:
     """Serve until SIGTERM or an interrupt; running calls have `WORKER_DRAIN_S` to end then.
 
@@ -79,6 +80,8 @@ def serve_workers(
         Folder; None = as for `Engine`.
     batch, queue
         Profiles read together, and profiles that may wait; None = `BatchQueue`'s.
+    log_level
+        What the model process tells on stderr.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def serve_workers(
     listeners = _bind(host, port, workers)
     folder = Path(tempfile.mkdtemp(prefix="specformer-"))  # only its owner can enter
     release = release or from_environment("SPECFORMER_RELEASE")
-    model = ModelOptions(socket=folder / "model.sock", release=release)
+    model = ModelOptions(socket=folder / "model.sock", release=release, log_level=log_level)
     if batch is not None:
         model = dataclasses.replace(model, batch=batch)
     if queue is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from server_support import environment
 
+from specformer_encoder.errors import SpecformerError
 from specformer_mcp.cli import main
 from specformer_mcp.commands import serve
 from specformer_mcp.http import HttpOptionsError
@@ -150,11 +151,10 @@ def test_a_wrong_setting_ends_the_start_with_one_line():
     assert "Traceback" not in done.stderr
 
 
-def test_a_setting_that_nothing_heeds_is_refused(capsys):
-    if not serve._NOT_SERVED:
-        pytest.skip("all settings are heeded")
-    assert main(["serve", "--index-version", "3"]) == 1
-    assert "index_version" in capsys.readouterr().err
+def test_answers_can_be_pinned_to_a_version_of_the_index(tmp_path):
+    settings = Settings.load({"index_version": "no such version"}, {}, None)
+    with pytest.raises(SpecformerError, match="no such version"):
+        serve._engine(settings).loaded()
 
 
 def test_the_store_is_as_it_was_set(tmp_path, monkeypatch):

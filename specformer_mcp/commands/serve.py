@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
+from specformer_mcp.logs import tell
 from specformer_mcp.stdio_guard import take_stdout
 
 if TYPE_CHECKING:
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 
 _NO_FLAG = frozenset({"token"})
 """The command line can be read by every user of the machine."""
-_NOT_SERVED = (
-    "index_version",
-    "log_level",
-)
-"""Settings that nothing heeds yet: refused, so that nobody relies on them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
     if args.show_settings:
         print("\n".join(settings.lines()))
         return 0
-    _refuse_what_is_not_served(settings)
     return _serve(settings)
 
 
@@ -95,6 +90,7 @@ def _serve(settings: Settings) -> int:
     from specformer_mcp.paths import AllowedFolders
     from specformer_mcp.server import create_server, serve_stdio
 
+    tell(settings.log_level)
     engine = _engine(settings)
     store = open_store(settings)
     named = [str(folder) for folder in settings.allow_dirs]
@@ -132,7 +128,8 @@ def _leave() -> NoReturn:
 
     The background load, if the client left during it, would be stopped inside a C++ library, which
     then aborts the process; what LanceDB's own threads finish last may meet an interpreter that is
-    half gone; and a call that outlasted the shutdown would be waited for. Nothing is left to write but what was registered for the exit.
+    half gone; a call that outlasted the shutdown would be waited for. Nothing is left to write but
+    what was registered for the exit.
     """
     atexit._run_exitfuncs()
     sys.stdout.flush()
@@ -157,6 +154,7 @@ def _serve_workers(settings: Settings) -> int:
         release=settings.release,
         batch=settings.batch,
         queue=settings.queue,
+        log_level=settings.log_level,
     )
 
 
@@ -166,6 +164,7 @@ def _engine(settings: Settings, connect: Connect | None = None) -> Engine:
     return Engine(
         release=settings.release,
         index=settings.index,
+        index_version=settings.index_version,
         max_bytes=settings.max_file_bytes,
         max_inflated_bytes=settings.max_inflated_bytes,
         batch=settings.batch,
@@ -181,6 +180,7 @@ def _web_worker(connect: Connect, *, settings: Settings) -> tuple[Engine, uvicor
     from specformer_mcp.paths import AllowedFolders
     from specformer_mcp.server import create_server
 
+    tell(settings.log_level)
     engine = _engine(settings, connect)
     options = http_options(settings, stateless=True)
     store = open_store(settings)
@@ -198,17 +198,6 @@ def _web_worker(connect: Connect, *, settings: Settings) -> tuple[Engine, uvicor
         queue_depth=lambda: engine.waiting,
     )
     return engine, uvicorn_config(app, options=options)
-
-
-def _refuse_what_is_not_served(settings: Settings) -> None:
-    from specformer_mcp.settings import SettingsError
-
-    for name in _NOT_SERVED:
-        if getattr(settings, name) != type(settings).model_fields[name].default:
-            raise SettingsError(
-                f"{name} ({settings.source_of(name)}) is not heeded by this version.",
-                "Leave it out.",
-            )
 
 
 def _metavar(field: FieldInfo, flag: str) -> str:

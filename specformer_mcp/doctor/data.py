@@ -37,7 +37,9 @@ def _index(settings: Settings, release_sha256: str) -> Finding:
                 f"{', '.join(changed[:3])}",
                 "Reinstall specformer-mcp, or rebuild it with `specformer index build`.",
             )
-        ReferenceIndex.open(settings.index, release_sha256=release_sha256)
+        ReferenceIndex.open(
+            settings.index, release_sha256=release_sha256, version=settings.index_version
+        )
     except (SpecformerError, OSError, ValueError, KeyError, RuntimeError) as error:
         return _failed("index", error, "Reinstall specformer-mcp, or mend --index.")
     counts = ", ".join(f"{number} {what}" for what, number in info.counts.items())

@@ -182,9 +182,6 @@ def serve_http(
     ``/health``, ``/ready`` and ``/metrics`` are beside it. SIGTERM and SIGINT let running requests
     end for 5 s and return from here, so that the caller can close what it has open.
     """
-    for name in ("specformer_mcp", "specformer_index"):
-        # The SDK has given the root logger a handler that writes to stderr.
-        logging.getLogger(name).setLevel(logging.INFO)
     if not (is_loopback(options.host) or options.authenticated):
         logger.warning("no token is asked for: whoever reaches this server can use it")
     app = http_app(

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, TextContent
@@ -19,8 +20,8 @@ _UNKNOWN = "unknown"
 class LimitedCalls:
     """Give every tool call a time limit and count it (middleware of the MCP server).
 
-    A tool that computes in a thread cannot be stopped from outside. At the limit the client has its
-    answer all the same, and what the thread still finds is dropped.
+    At the limit the client has its answer, and the tool is told to stop. One that computes in a
+    thread looks for that between its steps; what it finds until then is dropped.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class LimitedCalls:
         self._timeout_s = timeout_s
         self._metrics = metrics
         self._names: frozenset[str] = frozenset()
+        self._running: set[asyncio.Task[HandlerResult | None]] = set()
 
     async def __call__(
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
@@ -62,21 +64,30 @@ class LimitedCalls:
         self, tool: str, ctx: ServerRequestContext[Any, Any], call_next: CallNext
     ) -> HandlerResult | None:
         """Return the answer, None if it took too long."""
+        scope = anyio.CancelScope()
 
-        async def call() -> HandlerResult:
-            return await call_next(ctx)
-
-        # A task of its own, because a cancel scope would wait for the tool's thread to end.
-        task = asyncio.create_task(call(), name=f"call {tool}")
-        try:
-            done, _ = await asyncio.wait({task}, timeout=self._timeout_s)
-        except BaseException:
-            task.cancel()
-            raise
-        if not done:
-            task.cancel()
+        async def call() -> HandlerResult | None:
+            with scope:
+                return await call_next(ctx)
             return None
-        return task.result()
+
+        # A task of its own, because a cancel scope waits for the tool's thread to end.
+        task = asyncio.create_task(call(), name=f"call {tool}")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.wait({task}, timeout=self._timeout_s)
+        finally:
+            if not task.done():
+                # The tool's thread looks at the scope between two batches, and stops.
+                scope.cancel()
+        return task.result() if task.done() else None
+
+    def _ended(self, task: asyncio.Task[HandlerResult | None]) -> None:
+        self._running.discard(task)
+        # Looked at, so that asyncio does not report a failure that came too late for anyone.
+        if not task.cancelled():
+            task.exception()
 
     def _too_late(self, tool: str) -> CallToolResult:
         text = (

@@ -102,7 +102,11 @@ class Disk:
             result = work(self.table)
         # LanceDB raises OSError, ValueError or RuntimeError; damage may surface as others.
         except Exception as error:
-            if isinstance(error, BusyError) or is_about_the_disk(error):
+            if isinstance(error, BusyError):
+                # Another process is writing; what is not written now is written with the next.
+                logger.warning("the sample store in %s is busy", self.table.folder)
+                return otherwise
+            if is_about_the_disk(error):
                 self._pause(self.table, error)
                 return otherwise
             return self._after_recovery(self.table, work, otherwise)
