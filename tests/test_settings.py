@@ -151,10 +151,10 @@ def test_a_wrong_setting_ends_the_start_with_one_line():
     assert "Traceback" not in done.stderr
 
 
-def test_answers_can_be_pinned_to_a_version_of_the_index(tmp_path):
-    settings = Settings.load({"index_version": "no such version"}, {}, None)
+def test_answers_can_be_pinned_to_a_version_of_the_index():
+    engine = serve._engine(Settings.load({"index_version": "no such version"}, {}, None))
     with pytest.raises(SpecformerError, match="no such version"):
-        serve._engine(settings).loaded()
+        engine.loaded()
 
 
 def test_the_store_is_as_it_was_set(tmp_path, monkeypatch):
