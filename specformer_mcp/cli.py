@@ -17,7 +17,7 @@ from specformer_encoder.errors import SpecformerError
 from specformer_mcp import __version__
 
 COMMANDS: dict[str, str] = {
-    "serve": "serve the four tools over MCP (stdio or streamable HTTP)",
+    "serve": "serve the tools over MCP (stdio or streamable HTTP)",
     "doctor": "say what is wrong with this installation, and how to mend it",
     "report": "read one expression file and print the whole report",
     "inspect": "say how a file is read: format, samples, unit, genes",
@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "pretrain": "train an encoder from a recipe",
     "evaluate": "evaluate a release on the test patients of a corpus",
     "release": "make or inspect a model release",
-    "index": "build or inspect a reference index",
+    "index": "build a reference index, add your own cohorts, keep it sound",
     "data": "fetch public data sets, build a corpus for training",
 }
 
