@@ -150,6 +150,7 @@ def clouds(seed: int, n: int, *, pipeline_shift: float = 0.0) -> LabelledEvidenc
             vectors.astype(np.float32),
             draw.uniform(0.1, 0.4, n).astype(np.float32),
             draw.uniform(0.4, 0.8, n).astype(np.float32),
+            np.ones(n, np.float32),
         ),
         [TYPES[k] for k in kind],
         tumor,
@@ -209,9 +210,10 @@ def test_few_fresh_tumours_are_flagged_and_every_kind_of_odd_profile_is_with_its
     assert novelty.judge(fresh).flagged().mean() == pytest.approx(0.05, abs=0.02)
     one = fresh.rows(np.arange(200))
     fine, stroma = np.full(200, 0.2, np.float32), np.full(200, 0.6, np.float32)
+    well, axis = dataclasses.replace(one, misfit=fine, lineages=stroma), np.eye(E, dtype=np.float32)
     odd = {
-        "farther": Evidence(one.vectors + 9 * np.eye(E, dtype=np.float32)[5], fine, stroma),
-        "normal": Evidence(one.vectors + 9 * np.eye(E, dtype=np.float32)[0], fine, stroma),
+        "farther": dataclasses.replace(well, vectors=one.vectors + 9 * axis[5]),
+        "normal": dataclasses.replace(well, vectors=one.vectors + 9 * axis[0]),
         "gene-to-gene": dataclasses.replace(one, misfit=fine + 0.6, lineages=stroma),
         "cell line": dataclasses.replace(one, misfit=fine, lineages=stroma - 0.5),
     }
@@ -224,6 +226,26 @@ def test_few_fresh_tumours_are_flagged_and_every_kind_of_odd_profile_is_with_its
     assert novelty.judge(one).nearest.tolist() == [
         novelty.types.index(s) for s in clouds(4, 3000).of_types(TYPES).studies[:200]
     ]
+
+
+def test_a_partial_profile_is_held_against_partial_ones():
+    """Few genes leave a profile nearer to the centre, farther from its type."""
+
+    def with_few_genes(of: Evidence) -> Evidence:
+        few = np.full(len(of), 0.1, np.float32)
+        return dataclasses.replace(of, vectors=of.vectors * 0.4, measured=few)
+
+    valid = clouds(2, 500)
+    views = with_few_genes(valid.of_types(TYPES).evidence)
+    both = fit_novelty(clouds(1, 900), valid, types=TYPES, partial=views)
+    whole = fit_novelty(clouds(1, 900), valid, types=TYPES)
+    fresh = clouds(4, 3000).of_types(TYPES).evidence
+    few = with_few_genes(fresh)
+    assert whole.judge(few).flagged().mean() > 0.3
+    assert both.judge(few).flagged().mean() == pytest.approx(0.05, abs=0.02)
+    assert np.array_equal(both.judge(fresh).parts, whole.judge(fresh).parts)
+    odd = dataclasses.replace(few, vectors=few.vectors + 9 * np.eye(E, dtype=np.float32)[5])
+    assert both.judge(odd).flagged().mean() > 0.9
 
 
 def test_what_cannot_be_asked_is_no_reason(novelty):
@@ -247,15 +269,15 @@ def test_a_shift_between_pipelines_that_was_seen_is_less_odd():
     assert shares[1] < 0.2
 
 
-def test_poor_views_extend_the_reference_of_misfit_alone(novelty):
+def test_shallow_views_extend_the_reference_of_misfit_alone(novelty):
     poor = dataclasses.replace(
         clouds(2, 500).of_types(TYPES).evidence.rows(np.arange(100)),
         misfit=np.linspace(0.5, 0.7, 100, dtype=np.float32),
         lineages=np.full(100, 0.6, np.float32),
     )
-    with_poor = fit_novelty(clouds(1, 900), clouds(2, 500), types=TYPES, poor=poor)
-    assert len(with_poor.misfit) == len(novelty.misfit) + 100
-    assert (with_poor.distance == novelty.distance).all()
+    with_poor = fit_novelty(clouds(1, 900), clouds(2, 500), types=TYPES, shallow=poor)
+    assert len(with_poor.whole.misfit) == len(novelty.whole.misfit) + 100
+    assert (with_poor.whole.distance == novelty.whole.distance).all()
     assert (
         not with_poor.judge(dataclasses.replace(poor, vectors=with_poor.means[[0] * 100]))
         .flagged()[:90]
@@ -277,9 +299,8 @@ def test_a_corpus_without_normal_tissue_or_tumours():
 
 def test_novelty_goes_through_files(novelty, tmp_path):
     save_file(novelty.tensors(), tmp_path / "n.safetensors")
-    back = Novelty(
-        **load_file(tmp_path / "n.safetensors"), **json.loads(json.dumps(novelty.settings()))
-    )
+    settings = json.loads(json.dumps(novelty.settings()))
+    back = Novelty.of(load_file(tmp_path / "n.safetensors") | settings)
     evidence = clouds(3, 50).evidence
     assert (back.judge(evidence).typicality == novelty.judge(evidence).typicality).all()
 

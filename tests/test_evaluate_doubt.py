@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -32,7 +33,6 @@ from specformer_encoder.evaluate.odd_profiles import (
     thinned,
 )
 from specformer_encoder.lineages import MARKERS
-from specformer_encoder.novelty import Evidence
 from specformer_encoder.novelty_fit import fit_novelty
 
 
@@ -97,7 +97,7 @@ def test_kinds_are_told_from_known_tumours_and_poor_profiles_are_not():
     known, other = clouds(3, 300).of_types(TYPES), clouds(4, 200)
     far = other.evidence.vectors + 8 * np.eye(E, dtype=np.float32)[5]
     kinds = {
-        "far": Kind(Evidence(far, other.evidence.misfit, other.evidence.lineages), other.people),
+        "far": Kind(dataclasses.replace(other.evidence, vectors=far), other.people),
         "same": Kind(other.of_types(TYPES).evidence, other.of_types(TYPES).people),
         "none": Kind(other.evidence.rows(np.arange(0)), []),
     }

@@ -50,6 +50,8 @@ DoubleArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 LEVELS = (0.8, 0.9, 0.95)
+#: Share of the vocabulary below which a profile is held against panels and thinned views.
+PARTIAL = 0.5
 #: Validation patients that a type needs for a threshold of its own, at the least.
 OWN_PATIENTS = 10
 #: Bounds of a and b: a hundredth to a hundred times, and far beyond any b that was seen.

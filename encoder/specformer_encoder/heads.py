@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specformer_encoder.corpus.labels import SampleLabel
-from specformer_encoder.doubt import Calibration, ConformalSets
+from specformer_encoder.doubt import PARTIAL, Calibration, ConformalSets
 from specformer_encoder.novelty import Evidence, Novelty
 
 FloatArray = npt.NDArray[np.float32]
@@ -33,8 +33,6 @@ DoubleArray = npt.NDArray[np.float64]
 
 #: Level of the prediction set that an answer leads with.
 COVERAGE = 0.9
-#: Share of the vocabulary below which a profile has the prediction sets of panels.
-PARTIAL = 0.5
 #: A type with genome-wide tumours of fewer training patients is not among the types a release
 #: knows.
 MINIMUM_TUMORS = 10
@@ -153,7 +151,7 @@ class Heads:
             calibration=Calibration(**settings["calibration"]),
             sets=ConformalSets(**part("sets")),
             partial_sets=ConformalSets(**part("partial_sets")),
-            novelty=Novelty(**part("novelty")),
+            novelty=Novelty.of(part("novelty")),
         )
 
     def logits(self, embeddings: FloatArray) -> DoubleArray:

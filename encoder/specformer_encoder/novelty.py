@@ -24,6 +24,10 @@ answered by a p-value: the share of validation tumours of known types that are a
   scrambled genes, but not for a new tissue, of which the factors explain much and leave more.
 * **Lineages**: the content of cells that any piece of tissue holds; see `lineages`. Cell lines.
 
+A profile that measures less than half of the genes is held against partial views of the validation
+tumours and against their gene panels, for each question: fewer genes leave it nearer to the centre
+of all profiles, and so farther from every type.
+
 They become one number as in the weighted Bonferroni method, :math:`c = \min_j p_j / w_j` with
 weights that sum to one (C. Genovese, K. Roeder, L. Wasserman, Biometrika 93:509, 2006). That bounds
 a p-value. The typicality of a profile is the share of validation tumours whose c is no larger,
@@ -40,12 +44,14 @@ Scoring needs numpy alone; `novelty_fit` fits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from specformer_encoder.doubt import PARTIAL
 from specformer_encoder.projection import unit
 
 FloatArray = npt.NDArray[np.float32]
@@ -58,6 +64,7 @@ LEVEL = 0.05
 #: that a small share does for them; a type that was never seen needs the most.
 QUESTIONS = {"distance": 0.5, "normal": 0.15, "misfit": 0.25, "lineages": 0.1}
 WEIGHTS = np.array(list(QUESTIONS.values()))
+_ARRAYS = ("means", "whitening", "sizes", "normal_weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +79,21 @@ class Evidence:
         (S,) squared Mahalanobis distance under the factor model, per measured gene.
     lineages
         (S,) of `lineages.lineage_content`; NaN where it says nothing.
+    measured
+        (S,) share of the vocabulary's genes that the profile measures.
     """
 
     vectors: FloatArray
     misfit: FloatArray
     lineages: FloatArray
+    measured: FloatArray
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def rows(self, rows: IntArray) -> Evidence:
         """Some of the profiles, by number."""
-        return Evidence(self.vectors[rows], self.misfit[rows], self.lineages[rows])
+        return Evidence(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,36 @@ class Oddness:
 
 
 @dataclass(frozen=True, slots=True)
+class References:
+    """What a profile is held against.
+
+    Attributes
+    ----------
+    distance, normal, misfit, lineages
+        The scores of validation tumours that each question compares with, ascending; larger is
+        odder.
+    combined
+        (n,) c of those tumours, ascending.
+    """
+
+    distance: FloatArray
+    normal: FloatArray
+    misfit: FloatArray
+    lineages: FloatArray
+    combined: FloatArray
+
+    def typical(self, scores: FloatArray) -> tuple[DoubleArray, DoubleArray]:
+        """(S, 4) scores → (S, 4) p-values, and the typicality that each would give by itself."""
+        parts = np.stack(
+            [p_values(scores[:, j], getattr(self, name)) for j, name in enumerate(QUESTIONS)],
+            axis=1,
+        )
+        # The least weighted p-value is the oddest: p_values counts what is at least as large.
+        weighted = (parts / WEIGHTS).astype(np.float32)
+        return parts, p_values(-weighted.ravel(), -self.combined[::-1]).reshape(parts.shape)
+
+
+@dataclass(frozen=True, slots=True)
 class Novelty:
     """Fitted parameters; K types, E dimensions. `tensors` and `settings` take them to a file.
 
@@ -148,11 +188,9 @@ class Novelty:
         (K,) training profiles of each type, n.
     normal_weight, normal_bias
         (E,) and () of the logit of normal tissue, on unit vectors.
-    distance, normal, misfit, lineages
-        The scores of validation tumours that each question compares with, ascending; larger is
-        odder.
-    combined
-        (n,) c of those tumours, ascending.
+    whole, partial
+        What profiles are held against, those that measure less than `doubt.PARTIAL` of the genes
+        against the second.
     """
 
     types: list[str]
@@ -161,23 +199,37 @@ class Novelty:
     sizes: FloatArray
     normal_weight: FloatArray
     normal_bias: float
-    distance: FloatArray
-    normal: FloatArray
-    misfit: FloatArray
-    lineages: FloatArray
-    combined: FloatArray
+    whole: References
+    partial: References
 
     def tensors(self) -> dict[str, FloatArray]:
         """The array parameters by name, in C order, for safetensors writes bytes as they lie."""
-        return {
-            f.name: np.ascontiguousarray(v)
-            for f in fields(self)
-            if isinstance(v := getattr(self, f.name), np.ndarray)
+        named = {name: getattr(self, name) for name in _ARRAYS} | {
+            f"{part}.{f.name}": getattr(getattr(self, part), f.name)
+            for part in ("whole", "partial")
+            for f in fields(References)
         }
+        return {name: np.ascontiguousarray(array) for name, array in named.items()}
 
     def settings(self) -> dict[str, Any]:
         """The other parameters by name, as JSON takes them."""
         return {"types": self.types, "normal_bias": self.normal_bias}
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Novelty:
+        """The novelty of what `tensors` and `settings` gave together."""
+
+        def references(part: str) -> References:
+            return References(*(given[f"{part}.{f.name}"] for f in fields(References)))
+
+        arrays = {name: given[name] for name in _ARRAYS}
+        return cls(
+            types=given["types"],
+            normal_bias=given["normal_bias"],
+            whole=references("whole"),
+            partial=references("partial"),
+            **arrays,
+        )
 
     def distances(self, vectors: FloatArray) -> DoubleArray:
         """(S, E) → (S, K) squared distance to every type."""
@@ -203,13 +255,9 @@ class Novelty:
     def judge(self, evidence: Evidence) -> Oddness:
         """How odd each profile is, and which question says so."""
         scores = self.scores(evidence)
-        parts = np.stack(
-            [p_values(scores[:, j], getattr(self, name)) for j, name in enumerate(QUESTIONS)],
-            axis=1,
-        )
-        # The least weighted p-value is the oddest: p_values counts what is at least as large.
-        weighted = (parts / WEIGHTS).astype(np.float32)
-        typical = p_values(-weighted.ravel(), -self.combined[::-1]).reshape(parts.shape)
+        few = (evidence.measured < PARTIAL)[:, None]
+        whole, partial = self.whole.typical(scores), self.partial.typical(scores)
+        parts, typical = (np.where(few, b, a) for a, b in zip(whole, partial, strict=True))
         return Oddness(parts, typical, self.distances(evidence.vectors).argmin(axis=1))
 
 

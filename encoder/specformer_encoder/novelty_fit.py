@@ -5,7 +5,7 @@ Needs scikit-learn; serving does not come here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from specformer_encoder.novelty import (
     Evidence,
     FloatArray,
     Novelty,
+    References,
     p_values,
 )
 from specformer_encoder.projection import unit
@@ -84,7 +85,8 @@ def fit_novelty(
     valid: LabelledEvidence,
     *,
     types: list[str],
-    poor: Evidence | None = None,
+    shallow: Evidence | None = None,
+    partial: Evidence | None = None,
 ) -> Novelty:
     """Fit everything that novelty is judged by.
 
@@ -97,8 +99,11 @@ def fit_novelty(
         Its tumours of known types are what a profile is compared with.
     types
         K ≥ 2 types to know.
-    poor
-        Views of the validation tumours with few genes or few reads: references for misfit.
+    shallow
+        Views of the validation tumours with few reads: references for misfit too.
+    partial
+        Views of the validation tumours with few genes, and their panels, which partial profiles
+        are held against; without any, they are held against whole ones.
 
     Raises
     ------
@@ -123,7 +128,7 @@ def fit_novelty(
     covariance = within + _PIPELINES * _between_pipelines(train) + _SHRINKAGE * ridge * np.eye(E)
     values, vectors = np.linalg.eigh(covariance)
     weight, bias = _fit_normal(train, known)
-    none = np.zeros(0, np.float32)
+    none = References(*np.zeros((5, 0), np.float32))
     novelty = Novelty(
         types=list(types),
         means=means.astype(np.float32),
@@ -131,25 +136,26 @@ def fit_novelty(
         sizes=sizes.astype(np.float32),
         normal_weight=weight.astype(np.float32),
         normal_bias=bias,
-        distance=none,
-        normal=none,
-        misfit=none,
-        lineages=none,
-        combined=none,
+        whole=none,
+        partial=none,
     )
-    own = novelty.scores(reference.evidence)
-    others, misfit = [*own.T], list(QUESTIONS).index("misfit")
-    if poor is not None:
-        others[misfit] = np.concatenate([others[misfit], poor.misfit])
-    tensors = novelty.tensors() | {
-        name: np.sort(scores[~np.isnan(scores)])
-        for name, scores in zip(QUESTIONS, others, strict=True)
-    }
-    parts = [_against_others(own[:, j], tensors[name]) for j, name in enumerate(QUESTIONS)]
+    whole = _references(
+        novelty.scores(reference.evidence), misfit=None if shallow is None else shallow.misfit
+    )
+    if partial is None or not len(partial):
+        return replace(novelty, whole=whole, partial=whole)
+    return replace(novelty, whole=whole, partial=_references(novelty.scores(partial)))
+
+
+def _references(own: FloatArray, *, misfit: FloatArray | None = None) -> References:
+    """What (n, 4) scores are as references, with further ones of misfit alone."""
+    columns = dict(zip(QUESTIONS, own.T, strict=True))
+    if misfit is not None:
+        columns["misfit"] = np.concatenate([columns["misfit"], misfit])
+    found = {name: np.sort(scores[~np.isnan(scores)]) for name, scores in columns.items()}
+    parts = [_against_others(own[:, j], found[name]) for j, name in enumerate(QUESTIONS)]
     combined = (np.stack(parts, axis=1) / WEIGHTS).min(axis=1)
-    return Novelty(
-        **tensors | {"combined": np.sort(combined).astype(np.float32)}, **novelty.settings()
-    )
+    return References(**found, combined=np.sort(combined).astype(np.float32))
 
 
 def _against_others(scores: FloatArray, reference: FloatArray) -> DoubleArray:

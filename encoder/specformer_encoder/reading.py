@@ -52,7 +52,10 @@ class Reading:
 def evidence(reading: Reading, projection: Projection) -> Evidence:
     """What novelty is judged by."""
     return Evidence(
-        projection.apply(reading.raw, reading.measured), reading.misfit, reading.lineages
+        projection.apply(reading.raw, reading.measured),
+        reading.misfit,
+        reading.lineages,
+        reading.measured,
     )
 
 

@@ -143,7 +143,6 @@ def fit_readout(material: Material, types: list[str], *, network: int) -> Readou
         return fit_conformal(probabilities, _numbers(of, types), of.people)
 
     known = Labelled.join([material.train, material.simulated])
-    poor = Labelled.join([material.thinned_valid, material.shallow_valid]).of_types(types)
     heads = Heads(
         types=types,
         weight=weight.astype(np.float32),
@@ -156,7 +155,8 @@ def fit_readout(material: Material, types: list[str], *, network: int) -> Readou
             labelled_evidence(known, projection),
             labelled_evidence(material.valid, projection),
             types=types,
-            poor=evidence(poor.reading, projection),
+            shallow=evidence(material.shallow_valid.of_types(types).reading, projection),
+            partial=evidence(partial.reading, projection),
         ),
     )
     return Readout(projection, heads)

@@ -165,7 +165,7 @@ def _held_out(corpus: EmbeddedCorpus, reader: Reader, projection: Projection) ->
         for split in ("train", "valid", "test")
     }
     train, valid, test = (reader.whole(some) for some in rows.values())
-    poor = Labelled.join([reader.thinned(rows["valid"]), reader.shallow(rows["valid"])])
+    shallow = reader.shallow(rows["valid"])
 
     shifted = reader.shifted(rows["train"])
     judged = set(corpus.judged_types)
@@ -185,7 +185,7 @@ def _held_out(corpus: EmbeddedCorpus, reader: Reader, projection: Projection) ->
             labelled_evidence(seen, projection),
             labelled_evidence(valid, projection),
             types=types,
-            poor=evidence(poor.of_types(types).reading, projection),
+            shallow=evidence(shallow.of_types(types).reading, projection),
         )
         return novelty, evidence(test.reading, projection).rows
 
