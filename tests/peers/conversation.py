@@ -37,6 +37,12 @@ def stdio() -> dict[str, Any]:
     }
 
 
+def passed_on() -> list[str]:
+    """What clients that clear the environment must be told to hand to the server."""
+    names = ("OMP_NUM_THREADS", "PYTHONPATH", "SPECFORMER_STORE")
+    return [f"{name}={value}" for name, value in environment().items() if name in names]
+
+
 def over_stdio(**more: Any) -> dict[str, Any]:
     """A conversation about a file."""
     bad = {"path": str(NORMAL.with_name("missing.tsv.gz"))}

@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from conversation import HANDLE, TOOLS, stdio, values
+from conversation import HANDLE, TOOLS, passed_on, stdio, values
 from server_support import NORMAL, TUMOR
 
 LIMIT_S = 300
@@ -41,7 +41,8 @@ def target_of(transport, base):
     if transport == "http":
         return [f"{base}/mcp", "--transport", "http"]
     start = stdio()
-    return [start["command"], *start["args"]]
+    variables = [part for one in passed_on() for part in ("-e", one)]
+    return [*variables, start["command"], *start["args"]]
 
 
 @pytest.mark.parametrize(

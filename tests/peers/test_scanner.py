@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from conversation import TOOLS, stdio
+from conversation import TOOLS, passed_on, stdio
 from server_support import environment
 
 LIMIT_S = 300
@@ -26,9 +26,10 @@ def scan(peers, *arguments):
     done = subprocess.run(
         [
             *(str(program), "--analyzers", "yara", "--format", "raw"),
-            *("--stdio-timeout", str(LIMIT_S), *arguments),
+            *arguments,
         ],
-        env=environment() | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        env=environment()
+        | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "MCP_SCANNER_STDIO_TIMEOUT": str(LIMIT_S)},
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
@@ -43,6 +44,7 @@ def scan(peers, *arguments):
 def test_the_tools_are_found_safe(peers):
     start = stdio()
     arguments = [f"--stdio-arg={one}" for one in start["args"]]
+    arguments += [f"--stdio-env={one}" for one in passed_on()]
     results = scan(peers, "stdio", "--stdio-command", start["command"], *arguments)
     assert {one["tool_name"] for one in results} >= TOOLS
     assert all(one["status"] == "completed" for one in results)
