@@ -43,9 +43,9 @@ z-scores, another species, too few genes |
 cohort have high, or silent |
 
 What biology or labels do not tell apart counts as right: normals of one tissue whatever the study,
-and colon and rectum. Lymphoblastic leukaemia, of which the reference has a cohort but the release no
-type, may be named or not. Profiles of fewer than 15,000 genes and batch-corrected ones are not asked
-about, so panels, which are harder, are not in here.
+and colon and rectum. Lymphoblastic leukaemia, of which the reference has a cohort but the release
+no type, may be named or not. Profiles of fewer than 15,000 genes and batch-corrected ones are not
+asked about, so panels, which are harder, are not in here.
 
 The scripted agent (`benchmarks/agents/agent.py`) follows one fixed way for each kind and sees the
 question and the tools' answers only. So its score says what the tools give away; it is no model, it
