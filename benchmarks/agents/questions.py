@@ -63,7 +63,9 @@ def make_questions(corpus: Corpus, folder: Path, *, seed: int = 0) -> list[Quest
             place.mkdir()
             material.fresh()
             asked = make(material, place, number)
-            questions.append(Question(name, kind, asked.text, asked.check, asked.truth))
+            people = f" ({', '.join(material.taken)})" if 0 < len(material.taken) <= 6 else ""
+            truth = asked.truth + people
+            questions.append(Question(name, kind, asked.text, asked.check, truth))
     return questions
 
 
