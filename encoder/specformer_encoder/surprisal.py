@@ -34,6 +34,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from specformer_encoder.doubt import PARTIAL
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import ExpressionValueError
 from specformer_encoder.genes import vocabulary
@@ -166,7 +167,9 @@ def _notes(embedder: Embedder, expectation: Expectation, measured: int, scale: f
             "percentiles are those that whole profiles would give."
         )
     misfit = np.array([expectation.misfit], np.float32)
-    if p_values(misfit, embedder.release.heads.novelty.misfit)[0] < _ODD:
+    novelty = embedder.release.heads.novelty
+    others = novelty.partial if measured < PARTIAL * embedder.genes else novelty.whole
+    if p_values(misfit, others.misfit)[0] < _ODD:
         notes.append(
             f"The profile as a whole does not fit: its genes lie {scale:.1f} times as far from "
             f"what is expected of them as the model allows, which fewer than {_ODD:.0%} of "

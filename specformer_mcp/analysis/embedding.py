@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from specformer_mcp.analysis.common import provenance
 from specformer_mcp.engine import Engine
 from specformer_mcp.results import (
+    EVEN,
     Detail,
     Embedded,
     EmbeddedSample,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 PAGE = {"concise": 10, "full": 80}
 """Samples listed in one answer of embed_sample."""
 LEFT_OUT_SHOWN = {"concise": 3, "full": 50}
-EVEN = 0.5
-"""Tumour probability below which a sample is more likely normal tissue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +146,7 @@ def _sample(sample: Sample, prediction: TypePrediction | None) -> EmbeddedSample
         top_type=prediction.top_type,
         probability=round(float(prediction.probabilities[prediction.top_type]), 3),
         out_of_distribution=bool(prediction.out_of_distribution),
+        tumor_probability=round(float(prediction.tumor_probability), 3),
     )
 
 

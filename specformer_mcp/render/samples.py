@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specformer_mcp.render.common import clean, counted, finish
-from specformer_mcp.results import Embedded, EmbeddedSample, Forgotten
+from specformer_mcp.results import EVEN, Embedded, EmbeddedSample, Forgotten
 
 
 def embedded(answer: Embedded) -> str:
@@ -48,4 +48,6 @@ def _sample(one: EmbeddedSample) -> str:
     if one.top_type is None or one.probability is None:
         return f"{text}: not embedded yet"
     odd = ", OUT OF DISTRIBUTION" if one.out_of_distribution else ""
+    if one.tumor_probability is not None and one.tumor_probability < EVEN:
+        odd += ", likely normal tissue"
     return f"{text}: {one.top_type} {one.probability:.2f}{odd}"

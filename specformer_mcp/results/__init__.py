@@ -26,6 +26,7 @@ from specformer_mcp.results.comparisons import (
     Reference,
 )
 from specformer_mcp.results.samples import (
+    EVEN,
     Embedded,
     EmbeddedSample,
     Forgotten,
@@ -36,6 +37,7 @@ from specformer_mcp.results.samples import (
 )
 
 __all__ = [
+    "EVEN",
     "Answer",
     "Cohort",
     "CohortContrast",

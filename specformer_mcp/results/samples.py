@@ -35,6 +35,10 @@ class Genes(Result):
     account: list[str] = Field(default=[], description="The same in sentences")
 
 
+EVEN = 0.5
+"""Tumour probability below which a sample is told to be likely normal tissue."""
+
+
 class EmbeddedSample(Result):
     """One sample and the handle to use from now on; what is None waits to be embedded."""
 
@@ -44,6 +48,7 @@ class EmbeddedSample(Result):
     top_type: str | None = None
     probability: float | None = None
     out_of_distribution: bool | None = None
+    tumor_probability: float | None = None
 
 
 class Summary(Result):
