@@ -73,13 +73,16 @@ def prediction_set(sets: Mapping[str, Sequence[str]], level: str = "0.9") -> str
     Examples
     --------
     >>> prediction_set({"0.8": [], "0.9": [], "0.95": ["TCGA-LUAD", "TCGA-LUSC"]})
-    'empty, no type is likely enough to be named; at 95%: TCGA-LUAD, TCGA-LUSC'
+    'empty (90% of validation tumours are surer of their type); at 95%: TCGA-LUAD, TCGA-LUSC'
+    >>> prediction_set({"0.9": []})
+    'empty (90% of validation tumours are surer of their type), take the first type as a guess'
     """
     if sets[level]:
         return ", ".join(sets[level])
     larger = [(float(at), names) for at, names in sets.items() if float(at) > float(level)]
     told = [f"at {at:.0%}: {', '.join(names)}" for at, names in sorted(larger) if names]
-    return "; ".join(["empty, no type is likely enough to be named", *told[:1]])
+    empty = f"empty ({float(level):.0%} of validation tumours are surer of their type)"
+    return f"{empty}; {told[0]}" if told else f"{empty}, take the first type as a guess"
 
 
 def pathways(answer: Pathways) -> str:

@@ -65,7 +65,7 @@ class Prediction(Answer):
     top_type: str
     top_name: str
     probabilities: dict[str, float] = Field(description="Calibrated, descending")
-    prediction_set: list[str] = Field(description="Empty: no type is likely enough")
+    prediction_set: list[str] = Field(description="Empty: less sure than usual")
     coverage: float
     prediction_sets: dict[str, list[str]] = Field(default={}, description="At each coverage")
     typicality: float = Field(description="Share of validation tumours at least as odd")
