@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specformer_index.cohorts import CohortPathwayMoments
-from specformer_index.opening import COHORT_PATHWAYS, IndexInfo, open_table, read_info
+from specformer_index.opening import IndexInfo, open_table, read_info
 from specformer_index.schema import TEXT_COLUMNS
 from specformer_index.write import write_tables
 
@@ -51,7 +51,7 @@ def without_test_patients(out: Path, *, index: Path | None = None) -> IndexInfo:
         out,
         rows=kept.select([*TEXT_COLUMNS, "genes_measured"]).to_pylist(),
         vectors=vectors,
-        pathways=_AsPublished(pq.read_table(info.path / COHORT_PATHWAYS)),
+        pathways=_AsPublished(pq.read_table(info.path / info.cohort_pathways)),
         release_id=info.release_id,
         release_sha256=info.release_sha256,
     )
