@@ -409,7 +409,8 @@ def test_token_files(tmp_path, caplog):
     assert read_tokens(file) == {"alice": ALICE, "bob": BOB}
     assert not caplog.records
     file.chmod(0o644)
-    read_tokens(file)
+    with caplog.at_level("WARNING", logger="specformer_mcp"):
+        read_tokens(file)
     assert "chmod 600" in caplog.text
     with pytest.raises(HttpOptionsError, match="cannot be read"):
         read_tokens(tmp_path / "missing")

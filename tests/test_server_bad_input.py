@@ -9,6 +9,7 @@ from server_support import TUMOR, example_rows, server_for, talk, text_of, write
 from specformer_encoder.errors import InputFileError
 from specformer_mcp.engine import Engine
 from specformer_mcp.samples import SampleStore
+from specformer_mcp.samples.store import LIFETIME_S
 
 RNG = random.Random(11)  # noqa: S311
 
@@ -215,7 +216,7 @@ def test_an_expired_handle(tmp_path):
         embedded = await client.call_tool("embed_sample", {"path": str(TUMOR)})
         handle = {"sample": embedded.structured_content["samples"][0]["sample"]}
         before = await client.call_tool("predict_cancer_type", handle)
-        now += 24 * 3600 + 1
+        now += LIFETIME_S + 1
         return before, await client.call_tool("predict_cancer_type", handle)
 
     before, after = talk(server_for(tmp_path, store=store), conversation)

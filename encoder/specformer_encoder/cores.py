@@ -39,7 +39,14 @@ def on_cores(work: Callable[[list[Part]], Result], parts: Sequence[Part]) -> lis
     shares = [list(parts[core::cores]) for core in range(cores)]
     if cores == 1:
         return [_untracked(work, shares[0])]
-    return list(_pool(cores).map(functools.partial(_untracked, work), shares))
+    return list(_pool(cores).map(functools.partial(_alone, work), shares))
+
+
+def _alone(work: Callable[[list[Part]], Result], share: list[Part]) -> Result:
+    # A new thread takes torch's number of threads on late, after the pool has set its own.
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+    return _untracked(work, share)
 
 
 def _untracked(work: Callable[[list[Part]], Result], share: list[Part]) -> Result:
