@@ -13,16 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from places import EXAMPLES, SHARED
 
 from specformer_encoder.corpus import Corpus
 from specformer_encoder.corpus.build import build_corpus
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.packed import LABELS, PackedCorpus
 from specformer_encoder.profiles import load_profiles
-
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
-EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture(scope="session")

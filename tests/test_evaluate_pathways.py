@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import SHARED
+from places import SHARED
 from planted import embedded
 from scipy.stats import pearsonr
 from sklearn.linear_model import Ridge

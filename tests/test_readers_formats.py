@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import EXAMPLES
 from format_writers import PACKERS, WRITERS, pack
+from places import EXAMPLES
 
 from specformer_encoder.profiles import load_profiles
 from specformer_encoder.readers import read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import EXAMPLES
+from places import EXAMPLES
 
 from specformer_encoder.embedder import Embedder
 from specformer_encoder.errors import ExpressionValueError
