@@ -24,6 +24,9 @@ PINS = Path(__file__).with_name("pins.toml")
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "peers"
 STAMP = "installed.json"
 LIMIT_S = 300
+_OLDER_PYTHON = re.compile(
+    r"current Python version \(([\d.]+)\) does not satisfy\s+Python(>=[\d.]+)"
+)
 _NO_NETWORK = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|Could not connect|"
     r"error sending request|dns error|Connection refused|Failed to establish a new connection|"
@@ -32,7 +35,7 @@ _NO_NETWORK = re.compile(
 
 
 class UnreachableError(Exception):
-    """A registry did not answer; nothing is wrong with the pins."""
+    """A peer cannot be had here, and nothing is wrong with the pins: no registry answers, say."""
 
 
 def run(command: list[str], *, env: dict[str, str] | None = None) -> None:
@@ -49,6 +52,8 @@ def run(command: list[str], *, env: dict[str, str] | None = None) -> None:
     found = _NO_NETWORK.search(said)
     if found:
         raise UnreachableError(f"the registry cannot be reached ({found[0]})")
+    if older := _OLDER_PYTHON.search(said):
+        raise UnreachableError(f"it needs Python{older[2]}, this is {older[1]}")
     raise RuntimeError(f"{' '.join(command)} failed:\n{said[-3000:]}")
 
 
