@@ -85,6 +85,7 @@ class SampleStore:
         self._touch_s = min(_TOUCH_S, lifetime_s / 24)
         self._clock = clock
         self._lock = threading.RLock()
+        self._flushing = threading.RLock()
         self._memory = Memory(
             Catalogue(per_owner=capacity, max_bytes=max_bytes),
             max_bytes=None if directory is None else cache_bytes,
@@ -218,7 +219,14 @@ class SampleStore:
         return sorted(found.values(), key=lambda summary: -summary.used)
 
     def flush(self) -> None:
-        """Bring what waits to the disk, if the disk lets us."""
+        """Bring what waits to the disk, if the disk lets us.
+
+        Of several threads one writes for all: who comes later finds its samples written.
+        """
+        with self._flushing:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             new, changed = self._unwritten, self._changed - self._unwritten
             self._unwritten, self._changed, self._later = set(), set(), None

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _NAME = "samples"
 _WAIT_S = 10.0
+_CACHE_BYTES = 16 * 1024**2
 _AT_ONCE = 128
 """Rows written in one version: 128 × 66 kB."""
 _EVERY, _SHARE = 32, 16
@@ -183,7 +184,14 @@ class SampleTable:
 
         make_private(self._root)
         # A second handle must see what the first has written.
-        database = lancedb.connect(str(self._root), read_consistency_interval=timedelta(0))
+        # Every write makes a version, and LanceDB keeps in memory what it has read of each, by
+        # default up to gigabytes.
+        session = lancedb.Session(
+            index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES
+        )
+        database = lancedb.connect(
+            str(self._root), read_consistency_interval=timedelta(0), session=session
+        )
         there = (self._root / f"{_NAME}.lance").exists()
         table: Any = (
             database.open_table(_NAME) if there else database.create_table(_NAME, schema=schema())
