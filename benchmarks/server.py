@@ -35,8 +35,10 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.began = time.perf_counter()
+        command = [sys.executable, "-m", "specformer_mcp", "serve"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "specformer_mcp", "serve", "--allow-dir", str(folder)],
+            # A store of its own: in the user's, copies of an earlier run would be found embedded.
+            [*command, "--allow-dir", str(folder), "--store", str(folder / "store")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

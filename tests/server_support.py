@@ -24,6 +24,16 @@ TUMOR = ROOT / "examples" / "luad_tumor.tsv.gz"
 NORMAL = ROOT / "examples" / "luad_normal.tsv.gz"
 COADREAD = ROOT / "examples" / "coadread_tumors.csv.gz"
 MODES = {"legacy": "2025-11-25", "auto": "2026-07-28"}
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "0"},
+    },
+}
 
 
 @functools.cache

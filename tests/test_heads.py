@@ -67,7 +67,7 @@ def fitted() -> Readout:
 
 def asked(fitted: Readout, read: Reading) -> list:
     found = evidence(read, fitted.projection)
-    return fitted.heads.predict(fitted.embeddings(read), found, share=read.measured)
+    return fitted.heads.predict(fitted.embeddings(read), found)
 
 
 def test_types_are_told_as_scikit_learn_tells_them_on_the_projected_profiles(monkeypatch):
@@ -167,7 +167,7 @@ def test_a_set_may_be_empty_where_no_type_is_likely_enough(fitted):
     heads = dataclasses.replace(fitted.heads, sets=strict)
     read = profiles(10, 20).reading
     found = evidence(read, fitted.projection)
-    predictions = heads.predict(fitted.embeddings(read), found, share=read.measured)
+    predictions = heads.predict(fitted.embeddings(read), found)
     assert all(x.prediction_set == [] for x in predictions)
     assert all(x.top_type in TYPES for x in predictions)
 

@@ -11,8 +11,8 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from http_support import HEADERS, INITIALIZE, call, converse, running
-from server_support import MODES, text_of
+from http_support import HEADERS, call, converse, running
+from server_support import INITIALIZE, MODES, text_of
 
 from specformer_mcp.http import HttpOptions, HttpOptionsError, OAuthOptions, named_tokens
 from specformer_mcp.http.oauth import IssuerKeys

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from specformer_encoder.corpus.labels import read_labels
 from specformer_encoder.release import open_release
@@ -30,6 +31,8 @@ def scramble(labelled, split: str) -> int:
 
 def build(labelled, folder) -> str:
     """The hash of the release that the documented commands make of a labelled folder."""
+    # Building a release leaves PyTorch with one thread, and training's bits depend on how many.
+    torch.set_num_threads(1)
     corpus, run, out = (str(folder / name) for name in ("corpus", "run", "release"))
     for line in (
         ["data", "build", "--from", str(labelled), "--out", corpus],

@@ -9,19 +9,9 @@ import time
 
 import pytest
 from mcp.client.stdio import StdioServerParameters
-from server_support import MODES, TUMOR, ask_the_three_tools, environment, talk, text_of
+from server_support import INITIALIZE, MODES, TUMOR, ask_the_three_tools, environment, talk, text_of
 
 COMMAND = ["-m", "specformer_mcp", "serve"]
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "0"},
-    },
-}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -176,9 +176,7 @@ class Heads:
         """
         return self.calibration.probabilities(self.logits(embeddings), share)
 
-    def predict(
-        self, embeddings: FloatArray, evidence: Evidence, *, share: npt.NDArray[Any]
-    ) -> list[TypePrediction]:
+    def predict(self, embeddings: FloatArray, evidence: Evidence) -> list[TypePrediction]:
         """Everything about each of S samples.
 
         Parameters
@@ -187,14 +185,12 @@ class Heads:
             (S, E) of unit length.
         evidence
             What novelty is judged by.
-        share
-            (S,) share of the vocabulary that is measured.
         """
-        probability = self.probabilities(embeddings, share)
+        probability = self.probabilities(embeddings, evidence.measured)
         normal = self.novelty.normal_logit(evidence.vectors)
         odd = self.novelty.judge(evidence)
         flagged = odd.flagged()
-        partial = (share < PARTIAL)[:, None]
+        partial = (evidence.measured < PARTIAL)[:, None]
         members = {
             level: np.where(
                 partial,

@@ -76,5 +76,5 @@ class Interpreter:
     def predict(self, reading: Reading) -> list[TypePrediction]:
         """Cancer types with probability, prediction set and doubt of what was read."""
         return self.release.heads.predict(
-            self.embeddings(reading), evidence(reading, self.projection), share=reading.measured
+            self.embeddings(reading), evidence(reading, self.projection)
         )

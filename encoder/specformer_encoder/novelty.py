@@ -244,8 +244,11 @@ class Novelty:
 
     def scores(self, evidence: Evidence) -> FloatArray:
         """(S, 4) of `QUESTIONS`, larger is odder; NaN where a question cannot be asked."""
+        return self._scores(evidence, self.distances(evidence.vectors))
+
+    def _scores(self, evidence: Evidence, distances: DoubleArray) -> FloatArray:
         columns = (
-            self.distances(evidence.vectors).min(axis=1),
+            distances.min(axis=1),
             self.normal_logit(evidence.vectors),
             evidence.misfit,
             -evidence.lineages,
@@ -254,11 +257,12 @@ class Novelty:
 
     def judge(self, evidence: Evidence) -> Oddness:
         """How odd each profile is, and which question says so."""
-        scores = self.scores(evidence)
+        distances = self.distances(evidence.vectors)
+        scores = self._scores(evidence, distances)
         few = (evidence.measured < PARTIAL)[:, None]
         whole, partial = self.whole.typical(scores), self.partial.typical(scores)
         parts, typical = (np.where(few, b, a) for a, b in zip(whole, partial, strict=True))
-        return Oddness(parts, typical, self.distances(evidence.vectors).argmin(axis=1))
+        return Oddness(parts, typical, distances.argmin(axis=1))
 
 
 def p_values(scores: FloatArray, reference: FloatArray) -> DoubleArray:
