@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from specformer_encoder.errors import SpecformerError
+from specformer_mcp.allocator import never_collect_what_is_here
 from specformer_mcp.batching import BATCH, CAPACITY
 from specformer_mcp.local_model import LocalModel
 from specformer_mcp.readers import BusyError, ProfileReader, result_of
@@ -308,6 +309,7 @@ class Engine:
     def _load_quietly(self) -> None:
         try:
             self.loaded()
+            never_collect_what_is_here()
         except SpecformerError as error:
             self._problem = str(error)
             logger.error("cannot load: %s", error)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from specformer_encoder.errors import SpecformerError
+from specformer_mcp.allocator import keep_memory_flat, never_collect_what_is_here
 from specformer_mcp.batching import BATCH, CAPACITY
 from specformer_mcp.local_model import LocalModel
 from specformer_mcp.logs import tell
@@ -79,6 +80,7 @@ def run_model(options: ModelOptions) -> None:
     import uvicorn
 
     leave_with_the_parent()
+    keep_memory_flat()
     tell(options.log_level)
     from specformer_encoder.embedder import Embedder
 
@@ -87,6 +89,7 @@ def run_model(options: ModelOptions) -> None:
     except SpecformerError as error:
         logger.error("the model process cannot load its release: %s", error)
         sys.exit(CANNOT_LOAD)
+    never_collect_what_is_here()
     model = LocalModel(embedder, batch=options.batch, capacity=options.queue)
     config = uvicorn.Config(
         model_app(model, release_sha256=embedder.release.sha256),

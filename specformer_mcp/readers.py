@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 TIMEOUT_S = 45.0
 """Clients cut a tool call at about 60 s."""
-_LOOK_S = 0.1
+_LOOK_S = 0.4
+"""A cancelled call stops within a second; looking more often costs all the others."""
 
 
 class BusyError(SpecformerError):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specformer_encoder.errors import SpecformerError
+from specformer_mcp.allocator import keep_memory_flat
 from specformer_mcp.engine import Engine, from_environment
 from specformer_mcp.model_client import ModelClient
 from specformer_mcp.model_process import (
@@ -137,6 +138,7 @@ def run_worker(make_worker: MakeWorker, model: Path, listener: socket.socket) ->
     import uvicorn
 
     leave_with_the_parent()
+    keep_memory_flat()
     engine, config = make_worker(functools.partial(_connect, model))
     engine.start()
     config.backlog = _BACKLOG
@@ -182,7 +184,9 @@ def _bind(host: str, port: int, number: int) -> list[socket.socket]:
 
 
 def _listen(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -> socket.socket:
-    listener = socket.socket(family)
+    # asyncio sends what is small at once only where the protocol is named; else an answer's second
+    # part waits for the acknowledgement of its first, 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:

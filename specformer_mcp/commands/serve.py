@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
+from specformer_mcp.allocator import keep_memory_flat
 from specformer_mcp.logs import tell
 from specformer_mcp.stdio_guard import take_stdout
 
@@ -87,6 +88,7 @@ def open_store(settings: Settings) -> SampleStore:
 def _serve(settings: Settings) -> int:
     # Before any library is imported: what libraries print must not reach the client.
     wire = take_stdout() if settings.transport == "stdio" else None
+    keep_memory_flat()
     from specformer_mcp.paths import AllowedFolders
     from specformer_mcp.server import create_server, serve_stdio
 

@@ -64,26 +64,35 @@ class Disk:
         """Return release and vectors of the contents that are embedded."""
         return self.do(lambda table: retried(lambda: table.embedded(contents)), {})
 
-    def write(self, new: Sequence[Row], changed: Sequence[Row], *, unused_since: float) -> bool:
-        """Insert or replace the new rows, replace the changed ones; return whether it was done.
-
-        Now and then, rows that were last used before `unused_since` are removed on the way.
-        """
+    def write(self, new: Sequence[Row], changed: Sequence[Row]) -> bool:
+        """Insert or replace the new rows, replace the changed ones; return whether it was done."""
 
         def work(table: SampleTable) -> bool:
             table.upsert(new)
             table.update(changed)
-            if table.is_due:
-                table.delete_unused(unused_since)
-                table.compact()
             return True
 
         return self.do(work, False)
 
-    def delete(self, keys: Iterable[Key]) -> None:
-        """Delete the rows of samples."""
+    def delete(self, keys: Iterable[Key], *, unused_since: float) -> bool:
+        """Delete the rows of samples that nobody used since; return whether it was done."""
         ids = list(map(row_id, keys))
-        self.do(lambda table: table.delete(ids), None)
+
+        def work(table: SampleTable) -> bool:
+            table.delete(ids, unused_since=unused_since)
+            return True
+
+        return self.do(work, False)
+
+    def tidy(self, *, unused_since: float) -> None:
+        """If it is time for it, delete what nobody used since, and compact the table."""
+
+        def work(table: SampleTable) -> None:
+            if table.is_due:
+                table.delete_unused(unused_since)
+                table.compact()
+
+        self.do(work, None)
 
     def forget(self, keys: Iterable[Key]) -> None:
         """Delete the rows of samples, and let other processes know."""

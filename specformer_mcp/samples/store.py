@@ -19,7 +19,7 @@ from pathlib import Path
 from specformer_mcp.samples.catalogue import Catalogue, Entry, Key
 from specformer_mcp.samples.disk import Disk
 from specformer_mcp.samples.memory import Memory
-from specformer_mcp.samples.records import add_vectors, from_row, summary_of, to_row
+from specformer_mcp.samples.records import Row, add_vectors, from_row, summary_of, to_row
 from specformer_mcp.samples.sample import (
     Sample,
     SampleSummary,
@@ -44,6 +44,13 @@ _REFRESH_S = 30.0
 """What other processes wrote is counted at least this often while we write."""
 _LATER_S = 0.2
 """Embeddings and uses are written together this much later."""
+_REST_S = 0.25
+"""While others bring samples, one write follows another after this at the soonest: a write of ten
+samples takes hardly longer than a write of one."""
+
+_TOLERATED = 16
+"""A sixteenth of the samples of one owner may lie on the disk beyond the caps, unseen, until they
+are deleted together."""
 
 
 class SampleStore:
@@ -86,6 +93,9 @@ class SampleStore:
         self._clock = clock
         self._lock = threading.RLock()
         self._flushing = threading.RLock()
+        self._company = threading.Condition()
+        self._arriving = self._here = 0
+        self._wrote = float("-inf")
         self._memory = Memory(
             Catalogue(per_owner=capacity, max_bytes=max_bytes),
             max_bytes=None if directory is None else cache_bytes,
@@ -93,6 +103,7 @@ class SampleStore:
         # What the disk lacks: whole samples; embeddings and times of use.
         self._unwritten: set[Key] = set()
         self._changed: set[Key] = set()
+        self._surplus: dict[Key, float] = {}  # to be deleted there, and when it was dropped here
         self._use_on_disk: dict[Key, float] = {}
         self._later: threading.Timer | None = None  # begins to write soon
         self._writer: threading.Timer | None = None  # the last that began
@@ -119,6 +130,18 @@ class SampleStore:
         """Keep a sample under its handle; see `put_many`."""
         self.put_many([sample], owner=owner)
 
+    @contextlib.contextmanager
+    def arriving(self) -> Iterator[None]:
+        """Announce a sample that is still being read, so that others may be written with it."""
+        with self._company:
+            self._arriving += 1
+        try:
+            yield
+        finally:
+            with self._company:
+                self._arriving -= 1
+                self._company.notify_all()
+
     def put_many(self, samples: Sequence[Sample], *, owner: str = LOCAL) -> None:
         """Keep samples under their handles, for their owner alone.
 
@@ -126,22 +149,23 @@ class SampleStore:
         is embedded later is kept as well. With a directory, the samples are then on the disk.
         """
         self.recall(samples)
-        self._count_the_others()
         contents = [content_of(sample) for sample in samples]
+        keys = {(owner, sample.handle) for sample in samples}
         with self._locked():
             for sample, content in zip(samples, contents, strict=True):
                 key = (owner, sample.handle)
                 sample.on_embedded = self._embedded
                 same = sample.says_the_same_as(self._memory.get(key))
                 self._memory.hold(key, sample, Entry(self._clock(), sample.size, content))
+                self._surplus.pop(key, None)
                 if same:
                     self._use(key)
                 elif self.directory is not None:
                     self._unwritten.add(key)
             gone = self._memory.trim()
-        self.flush()
-        if gone:
-            self._disk.delete(gone)
+            if self.directory is not None:
+                self._surplus |= dict.fromkeys(gone, self._clock())
+        self._write_in_company(keys)
 
     def recall(self, samples: Sequence[Sample]) -> None:
         """Give samples without an embedding the one that their content was given before."""
@@ -155,9 +179,12 @@ class SampleStore:
                     for sample in waiting.pop(content):
                         sample.reading, sample.release = twin.reading, twin.release
                         sample.embedding = twin.embedding
-        if not waiting:
+        self._count_the_others()
+        with self._lock:
+            there = [content for content in waiting if self._memory.catalogue.has(content)]
+        if not there:
             return
-        for content, row in self._disk.embedded(list(waiting)).items():
+        for content, row in self._disk.embedded(there).items():
             try:
                 for sample in waiting[content]:
                     add_vectors(sample, row)
@@ -182,7 +209,7 @@ class SampleStore:
                 self._use(key)
                 return sample
         row = self._disk.fetch(key)
-        if row is None or row["used"] < self._clock() - self._lifetime_s:
+        if row is None or not self._is_kept(row):
             raise UnknownSampleError(handle)
         try:
             sample = from_row(row)
@@ -191,6 +218,7 @@ class SampleStore:
             raise UnknownSampleError(handle) from error
         with self._lock:
             sample.on_embedded = self._embedded
+            self._surplus.pop(key, None)
             self._memory.hold(key, sample, Entry(row["used"], row["size"], row["content"]))
             self._use_on_disk[key] = row["used"]
             self._use(key)
@@ -211,20 +239,36 @@ class SampleStore:
 
     def summaries(self, *, owner: str = LOCAL) -> list[SampleSummary]:
         """List the samples of an owner, the one used last first."""
-        oldest = self._clock() - self._lifetime_s
-        rows = [row for row in self._disk.rows(owner) or [] if row["used"] >= oldest]
+        rows = [row for row in self._disk.rows(owner) or [] if self._is_kept(row)]
         found = {row["handle"]: summary_of(row) for row in rows}
         with self._locked():
             found |= self._memory.summaries(owner)
         return sorted(found.values(), key=lambda summary: -summary.used)
 
     def flush(self) -> None:
-        """Bring what waits to the disk, if the disk lets us.
-
-        Of several threads one writes for all: who comes later finds its samples written.
-        """
+        """Bring what waits to the disk, if the disk lets us."""
         with self._flushing:
             self._flush()
+
+    def _write_in_company(self, keys: set[Key]) -> None:
+        """Bring samples to the disk, of several threads one for all."""
+        with self._company:
+            self._here += 1
+            self._company.notify_all()
+        try:
+            with self._flushing:
+                if keys & self._unwritten:  # else another thread has written them meanwhile
+                    self._wait_for_company()
+                    self._flush()
+        finally:
+            with self._company:
+                self._here -= 1
+
+    def _wait_for_company(self) -> None:
+        """Wait for samples that are still being read, if the last write was a moment ago."""
+        rest = self._wrote + _REST_S - time.monotonic()
+        with self._company:
+            self._company.wait_for(lambda: self._arriving <= self._here, timeout=max(0.0, rest))
 
     def _flush(self) -> None:
         with self._lock:
@@ -241,8 +285,10 @@ class SampleStore:
         written = self._disk.write(
             [row for key, row in rows.items() if key in new],
             [row for key, row in rows.items() if key in changed],
-            unused_since=self._clock() - self._lifetime_s - self._touch_s,
         )
+        if written:
+            self._tidy()
+        self._wrote = time.monotonic()
         with self._lock:
             if written:
                 self._use_on_disk |= {key: row["used"] for key, row in rows.items()}
@@ -250,12 +296,31 @@ class SampleStore:
                 self._unwritten |= new
                 self._changed |= changed
 
+    def _tidy(self) -> None:
+        """Delete on the disk what was dropped here, many at once, and compact now and then."""
+        with self._lock:
+            surplus = dict(self._surplus)
+        many = len(surplus) > self.capacity // _TOLERATED
+        if many and self._disk.delete(surplus, unused_since=min(surplus.values())):
+            with self._lock:
+                for key in surplus:
+                    self._surplus.pop(key, None)
+        self._disk.tidy(unused_since=self._clock() - self._lifetime_s - self._touch_s)
+
     def close(self) -> None:
         """Bring what waits to the disk, and leave no thread behind that writes."""
         if (writer := self._writer) is not None:
             writer.cancel()
             writer.join()
         self.flush()
+
+    def _is_kept(self, row: Row) -> bool:
+        """Tell whether a row of the disk counts: some have expired, or wait to be deleted."""
+        if row["used"] < self._clock() - self._lifetime_s:
+            return False
+        with self._lock:
+            dropped = self._surplus.get((row["owner"], row["handle"]))
+        return dropped is None or row["used"] > dropped  # else another process has it anew
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

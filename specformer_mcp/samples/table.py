@@ -109,15 +109,16 @@ class SampleTable:
         rows: list[Row] = query.to_arrow().to_pylist()
         return rows
 
-    def delete(self, ids: Sequence[str]) -> None:
-        """Delete rows."""
-        from lancedb.expr import col
+    def delete(self, ids: Sequence[str], *, unused_since: float = float("inf")) -> None:
+        """Delete the rows of these ids that were last used before a time."""
+        from lancedb.expr import col, lit
 
         if not ids:
             return
         with self._writing() as table:
             for start in range(0, len(ids), _AT_ONCE):
-                table.delete(col("id").isin(list(ids[start : start + _AT_ONCE])))
+                some = col("id").isin(list(ids[start : start + _AT_ONCE]))
+                table.delete(some & (col("used") < lit(unused_since)))
 
     def delete_unused(self, since: float) -> None:
         """Delete the rows that were last used before a time."""

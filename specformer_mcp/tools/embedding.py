@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Annotated
 
 from mcp.server.mcpserver.tools import Tool
@@ -82,11 +83,12 @@ def embedding_tools(box: Toolbox) -> list[Tool]:
                 f"The cursor {offset} lies behind the last of {len(samples)} samples.",
                 "Leave cursor out for the first page.",
             )
-        if read.fresh:
-            box.store.recall(samples)  # what was embedded before, in another file or start
-        box.engine.embed(samples, budget_s=max(0.0, deadline - time.monotonic()), watch=watch)
-        if read.fresh:
-            box.store.put_many(samples, owner=owner)
+        with box.store.arriving() if read.fresh else nullcontext():
+            if read.fresh:
+                box.store.recall(samples)  # what was embedded before, in another file or start
+            box.engine.embed(samples, budget_s=max(0.0, deadline - time.monotonic()), watch=watch)
+            if read.fresh:
+                box.store.put_many(samples, owner=owner)
         answer = analysis.embedded(box.engine, samples, read.listing, offset=offset, detail=detail)
         links = _links(samples[0].handle) if len(samples) == 1 else []
         return answer_with(answer, render.embedded, detail=detail, links=links)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,10 @@ MINIMUM_GENES = 500
 #: an id whose suffix was cut off. More than this share of the measured genes means that the file
 #: holds its genes several times over.
 REPEATED = 0.01
+#: Lists of genes whose rows are remembered: the samples of one pipeline all have the same.
+_KEPT = 4
+#: Longer lists are not: transcripts, or no genes at all.
+_MOST_KEPT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +99,20 @@ def map_genes(names: Sequence[str], source: str = "the file") -> GeneMapping:
             "rows and names no gene.",
             "Give the column that holds the gene identifiers.",
         )
-    rows = resolve(names)
+    known = _known if len(names) <= _MOST_KEPT else _known.__wrapped__
+    rows, report = known(tuple(names))
     _refuse_foreign(rows, source)
-    report = _report(rows)
     if report.measured < MINIMUM_GENES:
         _refuse_too_few(rows, report, source)
     _refuse_repeats(rows, report, source)
     return GeneMapping(np.maximum(rows.gene, OUTSIDE), report)
+
+
+@lru_cache(maxsize=_KEPT)
+def _known(names: tuple[str, ...]) -> tuple[Rows, GeneReport]:
+    """What a list of genes comes to; shared, so not to be changed."""
+    rows = resolve(names)
+    return rows, _report(rows)
 
 
 def _report(rows: Rows) -> GeneReport:
