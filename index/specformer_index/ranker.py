@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from specformer_index.members import Members
-from specformer_index.ranking import among_themselves, nearest_patients, percentile, to_cohort
+from specformer_index.ranking import among_themselves, percentile, to_cohort
 from specformer_index.results import CohortMatch
 from specformer_index.vectors import FloatArray, Vectors, largest
 
@@ -39,6 +40,13 @@ class CohortRanker:
         self._cohorts = cohorts
         self._among: dict[str, FloatArray] = {}
         self._filling = threading.Lock()
+        # Where the rows of each patient of each cohort begin, and each cohort's patients.
+        first = np.diff(members.people, prepend=-1) != 0
+        slices = [members.rows(number) for number in range(len(members.names))]
+        first[[where.start for where in slices]] = True
+        self._starts = np.flatnonzero(first)
+        bounds = np.searchsorted(self._starts, [where.start for where in slices] + [len(members)])
+        self._patients = [slice(*pair) for pair in itertools.pairwise(bounds.tolist())]
 
     def rank(self, similarity: FloatArray, k: int) -> tuple[list[CohortMatch], list[CohortMatch]]:
         """Return the `k` nearest cohorts, and those too small to be ranked that are as near.
@@ -51,38 +59,43 @@ class CohortRanker:
             Number of cohorts.
         """
         nearest = largest(similarity, SUPPORT_DEPTH, mask=similarity > -np.inf)
-        matches = [
-            self._match(number, similarity, nearest)
-            for number in range(len(self._members.names))
-            if (similarity[self._members.rows(number)] > -np.inf).any()
-        ]
-        matches.sort(key=lambda match: (-match.similarity, match.cohort))
-        large = [match for match in matches if match.n_patients >= SMALLEST_COHORT][:k]
-        floor = large[-1].similarity if large else -1.0
-        small = [
-            match
-            for match in matches
-            if match.n_patients < SMALLEST_COHORT and match.similarity >= floor
-        ]
-        return large, small
+        order = sorted(
+            self._nearness(similarity), key=lambda one: (-one[1], self._members.names[one[0]])
+        )
+        large = [one for one in order if one[2] >= SMALLEST_COHORT][:k]
+        floor = large[-1][1] if large else -1.0
+        small = [one for one in order if one[2] < SMALLEST_COHORT and one[1] >= floor]
+        return (
+            [self._match(*one, similarity, nearest) for one in large],
+            [self._match(*one, similarity, nearest) for one in small],
+        )
 
     def similarities(self, similarity: FloatArray) -> dict[str, float]:
         """Return the similarity to every cohort of at least `SMALLEST_COHORT` patients."""
-        found = {}
-        for number, name in enumerate(self._members.names):
-            where = self._members.rows(number)
-            best = nearest_patients(similarity[where], self._members.people[where])
-            if np.count_nonzero(best > -np.inf) >= SMALLEST_COHORT:
-                found[name] = to_cohort(best)[0]
-        return found
+        return {
+            self._members.names[number]: mean
+            for number, mean, n_patients in self._nearness(similarity)
+            if n_patients >= SMALLEST_COHORT
+        }
+
+    def _nearness(self, similarity: FloatArray) -> Iterator[tuple[int, float, int]]:
+        """Cohort, similarity to it, patients that count; of every cohort that has any."""
+        best = np.maximum.reduceat(similarity, self._starts)
+        for number, patients in enumerate(self._patients):
+            mean, n_patients = to_cohort(best[patients])
+            if n_patients:
+                yield number, mean, n_patients
 
     def _match(
-        self, number: int, similarity: FloatArray, nearest: npt.NDArray[np.intp]
+        self,
+        number: int,
+        mean: float,
+        n_patients: int,
+        similarity: FloatArray,
+        nearest: npt.NDArray[np.intp],
     ) -> CohortMatch:
         where = self._members.rows(number)
         name = self._members.names[number]
-        best = nearest_patients(similarity[where], self._members.people[where])
-        mean, n_patients = to_cohort(best)
         rows = where.start + np.flatnonzero(similarity[where] > -np.inf)
         row = self._cohorts[name]
         return CohortMatch(

@@ -13,6 +13,8 @@ the share of the members that are as far from the others or farther.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,13 +47,17 @@ def to_cohort(best: FloatArray) -> tuple[float, int]:
     Parameters
     ----------
     best
-        (P,) similarity to each patient; -inf where a patient does not count. One must count.
+        (P,) similarity to each patient; -inf where a patient does not count.
+
+    Returns
+    -------
+    -inf and 0 where none counts.
     """
     counting = best[best > -np.inf]
-    n = patients_compared(counting.size)
-    return float(np.partition(counting, counting.size - n)[counting.size - n :].mean()), int(
-        counting.size
-    )
+    if not counting.size:
+        return -math.inf, 0
+    rest = counting.size - patients_compared(counting.size)
+    return float(np.partition(counting, rest)[rest:].mean()), int(counting.size)
 
 
 def patients_compared(n_patients: int) -> int:

@@ -125,9 +125,10 @@ def reference_cohort(engine: Engine, vector: FloatArray, against: str) -> Cohort
                 "Use a larger cohort, or against='nearest'.",
             )
         return index.cohort_pathways(against)
-    for match in index.nearest_cohorts(vector, k=1000).cohorts:
-        if index.pathway_profiles(match.cohort) >= SMALLEST_COMPARISON:
-            return index.cohort_pathways(match.cohort)
+    near = index.cohort_similarities(vector)
+    for cohort in sorted(near, key=lambda cohort: (-near[cohort], cohort)):
+        if index.pathway_profiles(cohort) >= SMALLEST_COMPARISON:
+            return index.cohort_pathways(cohort)
     raise ReferenceIndexError(
         f"No cohort of the index has {SMALLEST_COMPARISON} genome-wide profiles.",
         "Use an index that was built from a larger corpus.",
