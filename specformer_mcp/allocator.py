@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 
 _M_ARENA_MAX = -8
@@ -15,12 +16,13 @@ _ARENAS = 2
 
 
 def keep_memory_flat() -> None:
-    """Keep glibc from giving each thread a heap of its own; elsewhere, do nothing.
+    """Keep the process from growing to many times what it holds.
 
-    Calls run in dozens of threads, a large message in each now and then, and what one heap has
-    free no other can use: the process would grow to many times what it holds. To be called before
-    the threads are there.
+    Calls run in dozens of threads, a large message or table in each now and then. glibc gives
+    threads heaps of their own, and what one has free no other can use; Arrow's allocator, mimalloc,
+    does the same. To be called before there are threads, and before Arrow is imported.
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):  # musl has none, and no such heaps
