@@ -139,6 +139,8 @@ class Client:
     async def work(self, made: list[tuple[bytes, bytes]], until: float, pause_s: float) -> None:
         """Embed and ask until the time is over."""
         draw = random.Random(id(self))  # noqa: S311
+        # With pauses, they do not all begin in the same moment.
+        await asyncio.sleep(pause_s * draw.uniform(0, 1 + len(QUESTIONS)))
         while time.perf_counter() < until:
             before, after = draw.choice(made)
             value = f"{draw.uniform(1000, 9000):.9f}".encode()

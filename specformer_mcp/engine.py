@@ -7,6 +7,7 @@ thread, and whoever needs the result waits for it. The command line uses the sam
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from specformer_encoder.errors import SpecformerError
 from specformer_mcp.allocator import never_collect_what_is_here
 from specformer_mcp.batching import BATCH, CAPACITY
+from specformer_mcp.follower import Follower
 from specformer_mcp.local_model import LocalModel
 from specformer_mcp.readers import BusyError, ProfileReader, result_of
 from specformer_mcp.samples import Sample, handle_of
@@ -106,9 +108,11 @@ class Engine:
         self._connect = connect
         self._loading = threading.Lock()
         self._started = threading.Event()
+        self._serving = False
         # One computation at a time: concurrent ones would only share the same cores and caches.
         self._busy = threading.Lock()
         self._loaded: Loaded | None = None
+        self._follower: Follower | None = None
         self._problem: str | None = None
 
     @property
@@ -131,10 +135,15 @@ class Engine:
         return 0 if self._loaded is None else self._loaded.reader.waiting
 
     def start(self, *, delay_s: float = 0.0) -> None:
-        """Begin loading in the background, once, `delay_s` seconds from now."""
+        """Begin loading in the background, once, `delay_s` seconds from now.
+
+        From then on, what joins the index is seen without a new start, unless answers are pinned
+        to a version.
+        """
         if self._started.is_set():
             return
         self._started.set()
+        self._serving = True
         timer = threading.Timer(delay_s, self._load_quietly)
         timer.name = "specformer-load"
         timer.daemon = True
@@ -152,7 +161,10 @@ class Engine:
         with self._loading:
             if self._loaded is None:
                 self._loaded = self._load()
-            return self._loaded
+            loaded = self._loaded
+        if self._follower is None:
+            return loaded
+        return dataclasses.replace(loaded, index=self._follower.current())
 
     def close(self) -> None:
         """Free what was loaded; nothing is answered afterwards."""
@@ -279,11 +291,15 @@ class Engine:
         from specformer_index.search import ReferenceIndex
 
         embedder, reader = self._open_release()
-        index = ReferenceIndex.open(
+        open_index = functools.partial(
+            ReferenceIndex.open,
             self._index,
             release_sha256=embedder.release.sha256,
             version=self._index_version,
         )
+        index = open_index()
+        if self._serving and self._index_version is None:
+            self._follower = Follower(index, open_index)
         loaded = Loaded(embedder, reader, index, GeneSets.load())
         self._problem = None
         logger.info(

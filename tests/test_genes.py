@@ -304,3 +304,15 @@ def test_mouse_genes_beside_human_ones_are_left_out():
     assert report.unknown > 2500
     # Some mouse symbols are aliases of human genes, which have rows here.
     assert report.unknown + report.ambiguous + report.outside_vocabulary == len(mouse)
+
+
+def test_a_list_of_genes_that_was_seen_before_is_told_alike_of_each_file():
+    names = ["MLL2", "NOT_A_GENE", *FILLER]
+    first = map_genes(list(names), "a.tsv")
+    first.index[:] = 0  # the caller's own
+    second = map_genes(tuple(names), "b.tsv")
+    assert second.report == first.report
+    assert second.index[2:].tolist() == list(range(MINIMUM_GENES))
+    for source in ("a.tsv", "b.tsv"):
+        with pytest.raises(GeneIdentifierError, match=source):
+            map_genes(["x", *FILLER[:3]], source)

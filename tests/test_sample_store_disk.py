@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +157,65 @@ def test_the_caps_hold_across_restarts(tmp_path):
         SampleStore(directory=tmp_path, capacity=4).put(sample(i))
     names = [s.name for s in SampleStore(directory=tmp_path).summaries()]
     assert names == ["s5", "s4", "s3", "s2"]
+
+
+def test_what_is_dropped_is_gone_although_it_is_deleted_later(tmp_path):
+    store = SampleStore(directory=tmp_path, capacity=48)  # three may lie on the disk unseen
+    for i in range(50):
+        store.put(sample(i))
+    assert len(store._disk.rows()) == 50
+    for i in (0, 1):
+        with pytest.raises(UnknownSampleError):
+            store.get(sample(i).handle)
+    assert len(store.summaries()) == 48
+    store.put(sample(0))  # who comes again is there again
+    assert store.get(sample(0).handle).name == "s0"
+    for i in range(50, 53):
+        store.put(sample(i))
+    assert len(store._disk.rows()) == 48
+    assert store.get(sample(0).handle).name == "s0"
+
+
+def test_what_another_process_has_anew_is_not_deleted(tmp_path):
+    now = 1000.0
+    one = SampleStore(directory=tmp_path, capacity=16, clock=lambda: now)
+    for i in range(17):
+        one.put(sample(i))
+    now += 1
+    SampleStore(directory=tmp_path, capacity=100, clock=lambda: now).put(sample(0))
+    assert one.get(sample(0).handle).name == "s0"
+    now += 1
+    for i in range(17, 20):
+        one.put(sample(i))
+    names = {row["name"] for row in one._disk.rows()}
+    assert "s0" in names
+    assert "s1" not in names
+
+
+def test_samples_that_come_together_are_written_together(tmp_path):
+    store = SampleStore(directory=tmp_path)
+    store.put(sample(0))
+    versions = store._disk.table._open().version
+    ready = threading.Barrier(12)
+
+    def bring(i):
+        with store.arriving():
+            ready.wait(60)
+            store.put(sample(i))
+
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(bring, range(1, 13)))
+    assert store._disk.table._open().version - versions < 6
+    after = SampleStore(directory=tmp_path)
+    assert {s.name for s in after.summaries()} == {f"s{i}" for i in range(13)}
+
+
+def test_who_announces_a_sample_and_never_brings_it_holds_up_nobody(tmp_path):
+    store = SampleStore(directory=tmp_path)
+    with store.arriving():
+        for i in range(3):
+            store.put(sample(i))
+    assert len(SampleStore(directory=tmp_path).summaries()) == 3
 
 
 def put_some(folder, numbers, owner):

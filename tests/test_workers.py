@@ -4,6 +4,7 @@ A busy machine starts processes slowly, so whatever waits for one waits long; wh
 timed where it happens.
 """
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -29,6 +30,7 @@ from specformer_mcp.model_client import ModelClient, ModelProcessError
 from specformer_mcp.model_process import ModelOptions, run_model
 from specformer_mcp.paths import examples_dir
 from specformer_mcp.readers import BusyError, OverdueError
+from specformer_mcp.workers import _bind
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -62,6 +64,31 @@ def alive(pid):
 
 def maps(pid):
     return Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_small_answers_are_sent_at_once():
+    """Without TCP_NODELAY the second half of an answer waits 40 ms for an acknowledgement."""
+    seen = []
+
+    async def take_one(listener):
+        met = asyncio.Event()
+
+        def connected(_, writer):
+            taken = writer.get_extra_info("socket")
+            seen.append(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+            met.set()
+
+        async with await asyncio.start_server(connected, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            await asyncio.wait_for(met.wait(), 60)
+            writer.close()
+
+    for listener in _bind("127.0.0.1", 0, 2):
+        with listener:
+            asyncio.run(take_one(listener))
+    assert seen
+    assert all(seen)
 
 
 # The model process and the way to it.

@@ -115,6 +115,18 @@ def read_info(path: Path | None = None, *, version: str | None = None) -> IndexI
     )
 
 
+def is_current(info: IndexInfo) -> bool:
+    """Tell whether the index still is at this version.
+
+    Raises
+    ------
+    ReferenceIndexError
+        As `read_info`.
+    """
+    now = read_info(info.path)
+    return (now.version, now.files) == (info.version, info.files)
+
+
 def list_versions(root: Path) -> list[IndexInfo]:
     """Return every version that the index keeps, oldest first; the last is the current one."""
     current = _parse(root, root / META)

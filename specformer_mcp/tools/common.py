@@ -26,6 +26,7 @@ from pydantic import Field
 from specformer_encoder.errors import SpecformerError
 from specformer_mcp.analysis import close_matches, concise
 from specformer_mcp.engine import Engine, Watch
+from specformer_mcp.follower import one_version
 from specformer_mcp.owner import owner_of
 from specformer_mcp.paths import AllowedFolders
 from specformer_mcp.results import Answer, Detail, Result
@@ -207,7 +208,7 @@ def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def tool(*args: Any, **kwargs: Any) -> Any:
-        with errors_for_the_model(name):
+        with errors_for_the_model(name), one_version():
             return function(*args, **kwargs)
 
     return tool

@@ -99,8 +99,8 @@ def map_genes(names: Sequence[str], source: str = "the file") -> GeneMapping:
             "rows and names no gene.",
             "Give the column that holds the gene identifiers.",
         )
-    known = _known if len(names) <= _MOST_KEPT else _known.__wrapped__
-    rows, report = known(tuple(names))
+    look_up = _remembered if len(names) <= _MOST_KEPT else _looked_up
+    rows, report = look_up(tuple(names))
     _refuse_foreign(rows, source)
     if report.measured < MINIMUM_GENES:
         _refuse_too_few(rows, report, source)
@@ -108,11 +108,13 @@ def map_genes(names: Sequence[str], source: str = "the file") -> GeneMapping:
     return GeneMapping(np.maximum(rows.gene, OUTSIDE), report)
 
 
-@lru_cache(maxsize=_KEPT)
-def _known(names: tuple[str, ...]) -> tuple[Rows, GeneReport]:
-    """What a list of genes comes to; shared, so not to be changed."""
+def _looked_up(names: tuple[str, ...]) -> tuple[Rows, GeneReport]:
     rows = resolve(names)
     return rows, _report(rows)
+
+
+#: The same for all who ask for these names: not to be changed.
+_remembered = lru_cache(maxsize=_KEPT)(_looked_up)
 
 
 def _report(rows: Rows) -> GeneReport:
