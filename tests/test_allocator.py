@@ -1,4 +1,4 @@
-"""What keeps the memory of a serving process flat; of whole processes, so in processes of its own."""
+"""What keeps the memory of a serving process flat."""
 
 import subprocess
 import sys

@@ -31,6 +31,10 @@ def files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+def arrays(folder):
+    return sorted(path.name for path in (folder / "samples" / "arrays").iterdir())
+
+
 def damage(folder, pattern, content=None):
     """Cut the newest file of a kind in half, or fill it with something else."""
     path = max(folder.rglob(pattern), key=lambda p: p.stat().st_mtime_ns)
@@ -114,7 +118,8 @@ def test_it_grows_with_its_samples_and_not_with_its_versions(tmp_path):
     for i in range(40):
         store.put(sample(i, embedded=True))
     assert len(store.summaries()) == 50
-    assert len(files(tmp_path)) < 250
+    assert len(arrays(tmp_path)) == 2 * 50
+    assert len(files(tmp_path)) - 100 < 250
     assert sum(path.stat().st_size for path in files(tmp_path)) < 4_000_000
 
 
@@ -170,7 +175,7 @@ def test_what_is_dropped_is_gone_although_it_is_deleted_later(tmp_path):
     assert len(store.summaries()) == 48
     store.put(sample(0))  # who comes again is there again
     assert store.get(sample(0).handle).name == "s0"
-    for i in range(50, 53):
+    for i in range(50, 52):
         store.put(sample(i))
     assert len(store._disk.rows()) == 48
     assert store.get(sample(0).handle).name == "s0"
@@ -298,6 +303,7 @@ def test_what_was_forgotten_does_not_come_back_with_a_late_embedding(tmp_path):
     one.flush()
     with pytest.raises(UnknownSampleError):
         SampleStore(directory=tmp_path).get(mine.handle)
+    assert arrays(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -331,6 +337,42 @@ def test_a_damaged_store_is_set_aside(tmp_path, caplog, pattern, content, runnin
         assert "was set aside" in caplog.text
     else:  # the damaged file was not needed for anything
         assert after.get(sample(1).handle).name == "s1"
+
+
+@pytest.mark.parametrize("kind", ["values", "vectors"])
+@pytest.mark.parametrize("content", [None, b"", b"garbage" * 100])
+def test_a_damaged_file_of_arrays_costs_one_sample(tmp_path, kind, content):
+    store = SampleStore(directory=tmp_path)
+    store.put(sample(2, embedded=True))
+    store.put(sample(1, embedded=True))
+    damage(tmp_path / "samples" / "arrays", f"*.{kind}", content)
+    after = SampleStore(directory=tmp_path)
+    with pytest.raises(UnknownSampleError):
+        after.get(sample(1).handle)
+    assert after.get(sample(2).handle).name == "s2"
+    after.put(again := sample(1))  # without the embedding, which is not usable
+    assert (again.embedding is None) == (kind == "vectors")
+    again.set_embedding(*vectors(1), release="a release")
+    after.close()
+    assert SampleStore(directory=tmp_path).get(again.handle).release == "a release"
+
+
+def test_arrays_leave_the_disk_with_the_last_sample_that_has_them(tmp_path):
+    store = SampleStore(directory=tmp_path)
+    for owner in ("ann", "bob"):
+        store.put(sample(1, embedded=True), owner=owner)
+    store.put(sample(2), owner="ann")
+    assert len(arrays(tmp_path)) == 3
+    store.forget(sample(1).handle, owner="ann")
+    assert len(arrays(tmp_path)) == 3
+    assert SampleStore(directory=tmp_path).get(sample(1).handle, owner="bob").name == "s1"
+    store.forget(None, owner="bob")
+    assert [name.partition(".")[2] for name in arrays(tmp_path)] == ["values"]
+    # What a writer that was killed has left goes with the next compaction.
+    for name in ("0" * 64 + ".values", "1" * 64 + ".vectors.partial"):
+        (tmp_path / "samples" / "arrays" / name).write_bytes(b"left")
+    store.forget(None, owner="ann")
+    assert arrays(tmp_path) == []
 
 
 def test_a_file_where_the_table_should_be(tmp_path, caplog):

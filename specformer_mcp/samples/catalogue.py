@@ -6,7 +6,7 @@ holds the most loses what they have not used for longest, so that nobody pushes 
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,7 +49,6 @@ class Catalogue:
         self._max_bytes = max_bytes
         self._owners: dict[str, OrderedDict[str, Entry]] = {}
         self._sizes: dict[str, int] = {}
-        self._contents: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return sum(map(len, self._owners.values()))
@@ -71,10 +70,6 @@ class Catalogue:
         """Return an entry, or None."""
         return self._owners.get(key[0], OrderedDict()).get(key[1])
 
-    def has(self, content: str) -> bool:
-        """Tell whether anybody has a sample of this content."""
-        return content in self._contents
-
     def of(self, owner: str) -> list[Key]:
         """Return an owner's keys, the one unused for longest first."""
         return [(owner, handle) for handle in self._owners.get(owner, ())]
@@ -84,7 +79,6 @@ class Catalogue:
         self.drop(key)
         self._owners.setdefault(key[0], OrderedDict())[key[1]] = entry
         self._sizes[key[0]] = self._sizes.get(key[0], 0) + entry.size
-        self._contents[entry.content] += 1
 
     def drop(self, key: Key) -> None:
         """Take an entry out, if it is there."""
@@ -93,9 +87,6 @@ class Catalogue:
         if entry is None:
             return
         self._sizes[key[0]] -= entry.size
-        self._contents[entry.content] -= 1
-        if not self._contents[entry.content]:
-            del self._contents[entry.content]
         if not entries:
             del self._owners[key[0]], self._sizes[key[0]]
 

@@ -60,8 +60,8 @@ class Disk:
             for row in rows
         }
 
-    def embedded(self, contents: Sequence[str]) -> dict[str, Row]:
-        """Return release and vectors of the contents that are embedded."""
+    def embedded(self, contents: Sequence[str]) -> dict[str, bytes]:
+        """Return the vectors of the contents that are embedded."""
         return self.do(lambda table: retried(lambda: table.embedded(contents)), {})
 
     def write(self, new: Sequence[Row], changed: Sequence[Row]) -> bool:

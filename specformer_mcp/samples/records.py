@@ -1,7 +1,8 @@
-"""A sample as a row of a table, and back, bit for bit and without pickle.
+"""A sample as a row of a table and two blobs of arrays, and back, bit for bit and without pickle.
 
-Arrays are safetensors blobs, zstd-compressed: one with the values, one with the embedding and what
-it came from. What was said of unit and genes is JSON, checked against its types when it comes back.
+The blobs are safetensors, zstd-compressed: the values; the embedding, what it came from and the
+release that made it. What was said of unit and genes is JSON, checked against its types when it
+comes back.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def row_id(key: Key) -> str:
 
 @functools.cache
 def schema() -> pa.Schema:
-    """Return the schema of the table."""
+    """Return the schema of the table: of a row without its blobs."""
     import pyarrow as pa
 
     return pa.schema(
@@ -54,21 +55,21 @@ def schema() -> pa.Schema:
             pa.field("source", pa.string(), nullable=False),
             pa.field("genes_measured", pa.int32(), nullable=False),
             pa.field("vocabulary", pa.string(), nullable=False),
-            pa.field("release", pa.string()),  # null = not embedded yet
             pa.field("account", pa.string(), nullable=False),
-            pa.field("values", pa.large_binary(), nullable=False),
-            pa.field("vectors", pa.large_binary()),
         ]
     )
 
 
 def to_row(key: Key, sample: Sample, *, content: str, used: float) -> Row:
-    """Return the row of a sample."""
+    """Return the row of a sample, with its blobs `values` and, if it is embedded, `vectors`."""
+    import numpy as np
+
     vectors = None
     # The embedding is looked at first: it is set last.
     embedding, reading, release = sample.embedding, sample.reading, sample.release
     if embedding is not None and reading is not None and release is not None:
         named = {f"reading.{f.name}": getattr(reading, f.name) for f in dataclasses.fields(reading)}
+        named["release"] = np.frombuffer(release.encode(), np.uint8)
         vectors = _pack({"embedding": embedding, **named})
     return {
         "id": row_id(key),
@@ -81,7 +82,6 @@ def to_row(key: Key, sample: Sample, *, content: str, used: float) -> Row:
         "source": sample.source,
         "genes_measured": sample.genes_measured,
         "vocabulary": vocabulary_hash(),
-        "release": release if vectors is not None else None,
         "account": _dump_account(sample),
         "values": _pack({"values": sample.values}),
         "vectors": vectors,
@@ -108,7 +108,8 @@ def from_row(row: Row) -> Sample:
         genes=genes,
         genes_measured=row["genes_measured"],
     )
-    add_vectors(sample, row)
+    if row["vectors"] is not None:
+        add_vectors(sample, row["vectors"])
     return sample
 
 
@@ -123,17 +124,21 @@ def summary_of(row: Row) -> SampleSummary:
     )
 
 
-def add_vectors(sample: Sample, row: Row) -> None:
-    """Give a sample the embedding that a row of the same content holds, if it holds one."""
+def add_vectors(sample: Sample, packed: bytes) -> None:
+    """Give a sample the embedding of a sample of the same content.
+
+    Raises
+    ------
+    ValueError, KeyError
+        It is not what `to_row` makes.
+    """
     from specformer_encoder.reading import Reading
 
-    if row["vectors"] is None:
-        return
-    arrays = _unpack(row["vectors"])
+    arrays = _unpack(packed)
     sample.reading = Reading(
         **{f.name: arrays[f"reading.{f.name}"] for f in dataclasses.fields(Reading)}
     )
-    sample.release = row["release"]
+    sample.release = arrays["release"].tobytes().decode()
     sample.embedding = arrays["embedding"]
 
 

@@ -149,6 +149,7 @@ class SampleStore:
         is embedded later is kept as well. With a directory, the samples are then on the disk.
         """
         self.recall(samples)
+        self._count_the_others()
         contents = [content_of(sample) for sample in samples]
         keys = {(owner, sample.handle) for sample in samples}
         with self._locked():
@@ -179,15 +180,12 @@ class SampleStore:
                     for sample in waiting.pop(content):
                         sample.reading, sample.release = twin.reading, twin.release
                         sample.embedding = twin.embedding
-        self._count_the_others()
-        with self._lock:
-            there = [content for content in waiting if self._memory.catalogue.has(content)]
-        if not there:
+        if not waiting:
             return
-        for content, row in self._disk.embedded(there).items():
+        for content, packed in self._disk.embedded(list(waiting)).items():
             try:
                 for sample in waiting[content]:
-                    add_vectors(sample, row)
+                    add_vectors(sample, packed)
             except (ValueError, KeyError, TypeError) as error:
                 logger.warning("an embedding of the sample store is not usable: %s", error)
 

@@ -1,9 +1,9 @@
-"""The samples on the disk: one LanceDB table that several server processes may share.
+"""The samples on the disk: a LanceDB table and files of arrays that several processes may share.
 
-Writers take turns with a lock file. A put takes 5 ms and is seen by all processes when it returns.
+Writers take turns with a lock file. What is put is seen by all processes when the call returns.
 LanceDB makes a version of every write: now and then the table is compacted and old versions are
-removed, so that it grows with its samples only. A table that cannot be read any more is set aside,
-and a new one begun: what it held can be embedded again.
+removed, so that it grows with its samples only. A table that cannot be read any more is set aside
+with its arrays, and a new one begun: what it held can be embedded again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from specformer_mcp.samples.arrays import ArrayFiles
 from specformer_mcp.samples.folder import make_private, only_writer
 from specformer_mcp.samples.records import LIGHT, Row, schema
 
@@ -29,10 +30,9 @@ _NAME = "samples"
 _WAIT_S = 10.0
 _CACHE_BYTES = 16 * 1024**2
 _AT_ONCE = 128
-"""Rows written in one version: 128 × 66 kB."""
-_EVERY, _SHARE = 32, 16
-"""Writes between two compactions: 32, or a sixteenth of the rows. A compaction writes all rows
-anew, so that it comes to sixteen rows written for each that is put, however many there are."""
+"""Rows written in one version."""
+_EVERY = 32
+"""Writes between two compactions. Each leaves a file, all of which every query opens."""
 _NO_SPACE = ("no space left", "os error 28", "permission denied", "os error 13", "read-only file")
 """How Lance words what is wrong with the disk and not with the table."""
 
@@ -56,47 +56,49 @@ class SampleTable:
     def __init__(self, folder: Path, *, keep_versions_s: float) -> None:
         self.folder = folder
         self._root = folder / _NAME
+        self._arrays = ArrayFiles(self._root / "arrays")
         self._lock_file = folder / f"{_NAME}.lock"
         self._forgotten = folder / f"{_NAME}.forgotten"
         self._keep = timedelta(seconds=keep_versions_s)
         self._opening = threading.Lock()
         self._table: Any = None
         self._writes = 0
-        self._due_after = _EVERY
 
     def upsert(self, rows: Sequence[Row]) -> None:
-        """Write rows, each in place of an older one of its id."""
-        self._merge(rows, insert=True)
+        """Write rows with their arrays, each in place of an older one of its id."""
+        if not rows:
+            return
+        with self._writing() as table:
+            for row in rows:  # before the table says that they are there
+                self._arrays.write(row["content"], values=row["values"], vectors=row["vectors"])
+            _merge(table, rows, insert=True)
 
     def update(self, rows: Sequence[Row]) -> None:
         """Write rows in place of older ones; one that was deleted meanwhile stays so."""
-        self._merge(rows, insert=False)
+        if not rows:
+            return
+        with self._writing() as table:
+            for row in rows:
+                if row["vectors"] is not None:
+                    self._arrays.add_vectors(row["content"], row["vectors"])
+            _merge(table, rows, insert=False)
 
     def fetch(self, row_id: str) -> Row | None:
-        """Return the row of an id, or None."""
+        """Return the row of an id with its arrays, or None."""
         from lancedb.expr import col, lit
 
         found = self._open().search().where(col("id") == lit(row_id)).limit(1).to_arrow()
         rows: list[Row] = found.to_pylist()
-        return rows[0] if rows else None
+        if not rows:
+            return None
+        content = rows[0]["content"]
+        values, vectors = self._arrays.values(content), self._arrays.vectors(content)
+        return None if values is None else rows[0] | {"values": values, "vectors": vectors}
 
-    def embedded(self, contents: Sequence[str]) -> dict[str, Row]:
-        """Return, by content, release and vectors of the rows that are embedded."""
-        from lancedb.expr import col
-
-        found: dict[str, Row] = {}
-        for start in range(0, len(contents), _AT_ONCE):
-            some = list(contents[start : start + _AT_ONCE])
-            rows = (
-                self._open()
-                .search()
-                .where(col("content").isin(some))
-                .select(["content", "release", "vectors"])
-                .limit(_AT_ONCE * 64)  # of several owners
-                .to_arrow()
-            )
-            found |= {r["content"]: r for r in rows.to_pylist() if r["vectors"] is not None}
-        return found
+    def embedded(self, contents: Sequence[str]) -> dict[str, bytes]:
+        """Return, by content, the vectors of the contents that are embedded."""
+        found = {content: self._arrays.vectors(content) for content in contents}
+        return {content: vectors for content, vectors in found.items() if vectors is not None}
 
     def light(self, owner: str | None = None) -> list[Row]:
         """Return the small columns of an owner's rows, or of all."""
@@ -110,7 +112,7 @@ class SampleTable:
         return rows
 
     def delete(self, ids: Sequence[str], *, unused_since: float = float("inf")) -> None:
-        """Delete the rows of these ids that were last used before a time."""
+        """Delete the rows of these ids that were last used before a time, and their arrays."""
         from lancedb.expr import col, lit
 
         if not ids:
@@ -118,14 +120,24 @@ class SampleTable:
         with self._writing() as table:
             for start in range(0, len(ids), _AT_ONCE):
                 some = col("id").isin(list(ids[start : start + _AT_ONCE]))
-                table.delete(some & (col("used") < lit(unused_since)))
+                self._delete(table, some & (col("used") < lit(unused_since)))
 
     def delete_unused(self, since: float) -> None:
-        """Delete the rows that were last used before a time."""
+        """Delete the rows that were last used before a time, and their arrays."""
         from lancedb.expr import col, lit
 
         with self._writing() as table:
-            table.delete(col("used") < lit(since))
+            self._delete(table, col("used") < lit(since))
+
+    def _delete(self, table: Any, condition: Any) -> None:
+        from lancedb.expr import col
+
+        gone = _contents(table, condition)
+        table.delete(condition)
+        for start in range(0, len(gone), _AT_ONCE):
+            some = gone[start : start + _AT_ONCE]
+            # Samples of others may have the same content.
+            self._arrays.remove({*some} - {*_contents(table, col("content").isin(some))})
 
     def forget(self, ids: Sequence[str]) -> None:
         """Delete rows, keep no older version that has them, and let other processes know."""
@@ -144,13 +156,13 @@ class SampleTable:
         """Join small files and remove the versions that nobody reads any more."""
         with self._writing() as table:
             _optimize(table, self._keep if keep is None else keep)
-            self._due_after = max(_EVERY, table.count_rows() // _SHARE)
+            self._arrays.keep_only({*_contents(table)})
         self._writes = 0
 
     @property
     def is_due(self) -> bool:
         """Whether it was written often enough since the last compaction."""
-        return self._writes >= self._due_after
+        return self._writes >= _EVERY
 
     def recover(self) -> bool:
         """Find out whether the table can be read; if not, set it aside and begin anew.
@@ -210,19 +222,6 @@ class SampleTable:
         make_private(self.folder)
         return only_writer(self._lock_file, wait_s=_WAIT_S)
 
-    def _merge(self, rows: Sequence[Row], *, insert: bool) -> None:
-        import pyarrow as pa
-
-        if not rows:
-            return
-        with self._writing() as table:
-            for start in range(0, len(rows), _AT_ONCE):
-                some = pa.Table.from_pylist(list(rows[start : start + _AT_ONCE]), schema=schema())
-                merge = table.merge_insert("id").when_matched_update_all()
-                if insert:
-                    merge = merge.when_not_matched_insert_all()
-                merge.execute(some)
-
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Any]:
         with self._locked():
@@ -253,6 +252,26 @@ def is_about_the_disk(error: BaseException) -> bool:
     """Tell whether the disk is full or closed to us, and the table itself may be sound."""
     text = str(error).lower()
     return any(words in text for words in _NO_SPACE)
+
+
+def _merge(table: Any, rows: Sequence[Row], *, insert: bool) -> None:
+    import pyarrow as pa
+
+    for start in range(0, len(rows), _AT_ONCE):
+        some = pa.Table.from_pylist(list(rows[start : start + _AT_ONCE]), schema=schema())
+        merge = table.merge_insert("id").when_matched_update_all()
+        if insert:
+            merge = merge.when_not_matched_insert_all()
+        merge.execute(some)
+
+
+def _contents(table: Any, condition: Any = None) -> list[str]:
+    """Return the contents of the rows that meet a condition."""
+    query = table.search().select(["content"]).limit(max(1, table.count_rows()))
+    if condition is not None:
+        query = query.where(condition)
+    found: list[str] = query.to_arrow()["content"].to_pylist()
+    return found
 
 
 def _optimize(table: Any, keep: timedelta) -> None:
