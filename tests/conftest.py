@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,12 @@ from specformer_encoder.corpus.build import build_corpus
 from specformer_encoder.genes import vocabulary
 from specformer_encoder.packed import LABELS, PackedCorpus
 from specformer_encoder.profiles import load_profiles
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_heard() -> None:
+    """OpenVINO, when it fails to convert a network, silences warnings of the whole process."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")
